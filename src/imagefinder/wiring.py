@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakValueDictionary
 
 from imagefinder.collection import Collection
@@ -27,6 +27,7 @@ from imagefinder.core.records import CheckReport, Damage
 from imagefinder.core.scratch import SCRATCH, Scratch
 from imagefinder.core.settings import Settings
 from imagefinder.core.suggestions import did_you_mean
+from imagefinder.core.text_contracts import TextEncoder
 from imagefinder.core.vector_table import SupportsVectors
 from imagefinder.runtime import Factories, Runtime
 
@@ -92,7 +93,7 @@ _runtimes_lock = threading.Lock()
 def runtime_of(settings: Settings) -> Runtime:
     """The runtime for these settings: one per process, however many collections are open."""
     # The location of a collection does not affect the shared parts.
-    shared = replace(settings, collection=".", collections=".", store="embedded", objects="rows")
+    shared = replace(settings, collection=".", collections=".", store="embedded", objects="rows", vectors="rows")
     with _runtimes_lock:
         runtime = _runtimes.get(shared)
         if runtime is None:
@@ -323,8 +324,26 @@ def network(model: ModelSpec, settings: Settings) -> Method:
         verifier=None if is_global else TokenVerifier(),
         mapper=extractor if has_map and not model.output.linear else None,
         load=extractor.load,
+        text=_words(model.name, model, cache),
         auto=model.auto,
     )
+
+
+def _words(name: str, model: ModelSpec, cache: ModelCache) -> TextEncoder | None:
+    """The words of a network with a classifier; ``None`` for other networks."""
+    from imagefinder.extractors.classifier import TENSORS, ClassifierWords
+
+    if model.architecture not in TENSORS:
+        return None
+
+    def read() -> Mapping[str, Any]:
+        from imagefinder.models import weights
+
+        path = cache.locate(model)
+        is_safetensors = model.source.filename.endswith(".safetensors")
+        return weights.read_safetensors(path) if is_safetensors else weights.read_legacy_pickle(path)
+
+    return ClassifierWords(name, model.architecture, read)
 
 
 # stores

@@ -169,7 +169,7 @@ def test_everything_works_with_the_keyboard(page, crop):
     expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
     page.keyboard.press("Enter")
     page.keyboard.press("Tab")
-    expect(page.get_by_role("button", name="Choose image")).to_be_focused()
+    expect(page.get_by_role("button", name="Choose images")).to_be_focused()
     page.get_by_role("link", name="Search by cat.jpg").focus()
     page.keyboard.press("Enter")
     link = page.get_by_role("link", name="Inspect small-cat.jpg")

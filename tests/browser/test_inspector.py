@@ -185,3 +185,27 @@ def test_arrow_keys_change_the_hit_and_esc_closes(opened, visit, server):
     expect(opened.get_by_role("dialog", name="temple.jpg")).to_be_visible()
     opened.go_back()
     expect(opened.get_by_role("dialog")).to_have_count(0)
+
+
+def test_the_image_is_zoomed_by_keys_before_it_has_the_focus(opened):
+    viewport = opened.locator(".viewport").first
+    expect(viewport).to_have_attribute("data-zoom", "1.00")
+    opened.keyboard.press("+")
+    expect(viewport).to_have_attribute("data-zoom", "1.25")
+    opened.keyboard.press("0")
+    expect(viewport).to_have_attribute("data-zoom", "1.00")
+
+
+def test_the_heat_map_does_not_change_the_method_of_the_other_views(opened):
+    method = opened.get_by_label("Method to explain")
+    method.select_option("sift")
+    opened.locator(".line.inlier").first.wait_for()
+    opened.get_by_text("Heat map", exact=True).click()
+    expect(opened.locator(".heats figure")).to_have_count(2)
+    expect(method).to_have_value("efficientnet-lite0")
+    assert method.locator("option").all_inner_texts() == ["efficientnet-lite0"]
+    opened.get_by_text("Matches", exact=True).click()
+    expect(method).to_have_value("sift")
+    assert opened.locator(".line.inlier").count() > 40
+    opened.get_by_text("Drawing", exact=True).click()
+    expect(method).to_have_value("sift")

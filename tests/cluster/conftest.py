@@ -5,11 +5,12 @@ from typing import TypeVar
 
 import pytest
 
-from . import object_server, postgres_server
+from . import milvus_server, object_server, postgres_server
+from .milvus_server import MilvusProcess
 from .object_server import SeaweedServer
 from .postgres_server import PostgresServer
 
-Server = TypeVar("Server", PostgresServer, SeaweedServer)
+Server = TypeVar("Server", PostgresServer, SeaweedServer, MilvusProcess)
 
 
 def running(missing: str, make: Callable[[], Server]) -> Iterator[Server]:
@@ -47,3 +48,9 @@ def seaweed(object_server_of_session: SeaweedServer, monkeypatch: pytest.MonkeyP
     for name, value in object_server_of_session.environment.items():
         monkeypatch.setenv(name, value)
     return object_server_of_session
+
+
+@pytest.fixture(scope="session")
+def milvus() -> Iterator[MilvusProcess]:
+    """A running Milvus server; tests that stop it start it again."""
+    yield from running(milvus_server.missing(), MilvusProcess)

@@ -404,10 +404,16 @@ def test_a_physical_backup_is_a_whole_server(postgres, tmp_path):
                 assert not copy.changes("sift", cursor).any
                 register(copy).put([small_image("later")])
                 assert len(copy.changes("sift", cursor).new) == 1
-                lost_state = store.changes("sift", None).cursor
+                lost_state = store.changes("sift", None)
+                listed = set(copy.changes("sift", None).new.tolist())
                 script = (DEPLOY / "postgres" / "restored.sql").read_text().partition("\\if")[0]
                 restored.execute(script.partition("BEGIN;")[2], name)
-                assert copy.changes("sift", lost_state).complete
+                assert copy.changes("sift", lost_state.cursor).complete
+                copy.put([small_image(f"new {number}") for number in range(200)])
+                given = set(copy.changes("sift", None).new.tolist()) - listed
+                assert len(given) == 200
+                assert not given & set(lost_state.new.tolist())
+                assert min(given) > 1 << 32
         finally:
             restored.remove()
 

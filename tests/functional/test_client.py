@@ -45,6 +45,7 @@ METHODS = {
     "put_image": "put",
     "delete_image": "delete",
     "get_thumbnail": "thumbnail",
+    "get_preview": "preview",
     "get_content": "content",
     "search": "search",
     "get_result": "answer",
@@ -173,6 +174,8 @@ def test_searching_and_explaining(client: Client, pictures: Path, web: str) -> N
     assert len(explanation.inliers) > 10
     assert client.drawing(answer, "cat.jpg").startswith(b"\x89PNG")
     assert client.query_image(answer, width=64).startswith(b"\xff\xd8")
+    with Image.open(io.BytesIO(client.preview("cat.jpg", size=400))) as preview:
+        assert preview.format == "JPEG"
     assert client.content("cat.jpg") == (pictures / "cat.jpg").read_bytes()
     by_url = client.search(f"{web}/dogs.jpg", method="sift", k=1, verify=False)
     assert (by_url.ids, by_url.ranking) == (["dogs.jpg"], "matches")

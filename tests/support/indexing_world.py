@@ -19,8 +19,10 @@ from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.method import Method
 from imagefinder.core.settings import Settings
 from imagefinder.images.decoding.decode import Decoded, decode
+from imagefinder.images.metadata.read import read
 from imagefinder.indexing import pipeline
 from imagefinder.indexing.discover import Source, discover, source_uris
+from imagefinder.indexing.file_metadata import FileMetadataReader
 from imagefinder.indexing.progress import AddReport
 from imagefinder.matching.cosine import CosineMatcher
 from imagefinder.stores.memory import MemoryStore
@@ -116,6 +118,7 @@ class World:
             [method(extractor) for extractor in extractors or (self.mean, self.rows)],
             more.pop("settings", self.settings),
             more.pop("decode", self.decode),
+            FileMetadataReader(more.pop("read_metadata", read)),
             verify_content=more.pop("verify_content", False),
             include_removed=more.pop("include_removed", False),
             force_prune=more.pop("force_prune", False),

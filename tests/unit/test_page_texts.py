@@ -29,12 +29,12 @@ NO_TEXTS = {
         "AbortError",
         "NotAllowedError",
     ),
-    *("Files", "GET", "PUT", "POST", "DELETE", "JPEG", "MPO", "PNG", "GIF", "WEBP", "AVIF", "BMP"),
+    *("…", "Files", "GET", "PUT", "POST", "DELETE", "JPEG", "MPO", "PNG", "GIF", "WEBP", "AVIF", "BMP"),
     *("English", "Deutsch"),  # each language by its own name
     *("SHA-256", "imagefinder add FOLDER", "kind=cat year=1999", "https://…", r"https://…\nhttps://…"),
     *("edited copy", "part of", "same scene", "same layout", "edited copies", "whole image"),  # values of the API
     *("Escape", "Enter", "Delete", "Backspace", "Shift", "Home", "End", "ArrowLeft", "ArrowRight", "ArrowUp"),
-    *("ArrowDown", "PageUp", "PageDown"),
+    *("ArrowDown", "Arrow", "PageUp", "PageDown"),
 }
 """Literals that look like texts: names of protocols, keys and formats."""
 

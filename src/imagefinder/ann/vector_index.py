@@ -181,6 +181,7 @@ class VectorIndex:
         problems = []
         if missing and model.complete:
             problems.append(f"{missing} images have {self._method} features but no vector")
+        problems += self._table.verify(model.key)
         aggregation = self._aggregation(model.key)
         if aggregation is None:
             return [*problems, f"the model of the vectors of {self._method} is damaged, or of another version"]

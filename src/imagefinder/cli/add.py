@@ -38,6 +38,9 @@ A SOURCE must then be one that every worker can read: URLs, a list of URLs, or a
 same path everywhere and is in the setting job_roots of this command and of the workers. Workers download only from
 public addresses, unless their setting fetch_private is true. Ctrl-C stops watching; the work goes on.
 
+With --ray, the machines of a Ray cluster are the workers. They need this version of imagefinder, the weights, and
+access to the database and the sources. If the command is stopped, the same command or a worker continues the job.
+
 A renamed or moved file keeps its features and metadata. Images that were removed from the collection are skipped.
 
   imagefinder add ~/Pictures
@@ -113,12 +116,21 @@ def add(  # long: mostly the declarations of its options, as typer reads them.
             "--queue", help="Leave the work to imagefinder work and the servers of the database of the collection."
         ),
     ] = False,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            "--ray",
+            metavar="ADDRESS",
+            help="Like --queue, on the machines of a Ray cluster: HOST:6379, auto, or ray://HOST:10001.",
+            show_default=False,
+        ),
+    ] = None,
     collection: CollectionOption = None,
     as_json: JsonOption = False,
 ) -> int:
     """Add images and report the result."""
     changes = {"zip_encoding": zip_encoding, "max_pages": pages, "animation_frames": frames}
-    if queue:
+    if queue or ray is not None:
         options = {
             "methods": methods,
             "prune": prune,
@@ -126,7 +138,7 @@ def add(  # long: mostly the declarations of its options, as typer reads them.
             "verify_content": verify_content,
             "include_removed": include_removed,
         }
-        return queued.add(context, sources, options, collection, changes, as_json=as_json)
+        return queued.add(context, sources, options, collection, changes, as_json=as_json, ray=ray)
     with open_collection(context, collection, create=True, **changes) as opened:
         with stop_on_signal() as stop, output.progress_bar("adding") as progress:
             report = opened.add(
@@ -178,6 +190,13 @@ def print_report(report: AddReport, location: str, *, all_failures: str = "image
         f"{report.added} added, {report.replaced} replaced, {report.unchanged} unchanged, "
         f"{report.removed} removed, {report.failed} failed{before} in {output.duration(report.seconds)}{rate}"
     )
+    if report.refreshed:
+        output.line(f"file metadata of {output.plural(report.refreshed, 'unchanged image')} read again")
+    if report.stacked:
+        output.line(
+            f"stacks: {output.plural(report.stacked, 'image')} count as one with another version of the picture "
+            "(raw and JPEG, edited copies, bursts)"
+        )
     if report.moved:
         output.line(f"{output.plural(report.moved, 'image')} moved or renamed: features and metadata kept")
     if report.excluded:

@@ -18,6 +18,7 @@ from imagefinder.cli.session import (
     stop_on_signal,
 )
 from imagefinder.core.location import shown
+from imagefinder.core.method import with_colours
 from imagefinder.core.serialization import to_json
 
 if TYPE_CHECKING:
@@ -71,7 +72,8 @@ def _fingerprints(opened: Collection, folder: Path) -> dict[str, Fingerprint]:
     from imagefinder.indexing.npy_layout import FEATURES_NAME, METHODS  # noqa: PLC0415 - fast start
 
     return {
-        method.name: opened.method(method.name).extractor.fingerprint()
+        # The original program ignored ICC profiles.
+        method.name: with_colours(opened.method(method.name), "file").extractor.fingerprint()
         for method in METHODS
         if (folder / FEATURES_NAME / method.folder).is_dir()
     }

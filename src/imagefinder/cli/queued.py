@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 from collections.abc import Mapping, Sequence
@@ -35,6 +36,7 @@ def add(  # wide: the options of the command, already grouped
     local: Mapping[str, Any],
     *,
     as_json: bool,
+    ray: str | None = None,
 ) -> int:
     """Queue jobs that add the sources, one after the other, and follow them.
 
@@ -45,6 +47,7 @@ def add(  # wide: the options of the command, already grouped
         collection: URL of the collection, if it was given after the command.
         local: Options that only a local run has.
         as_json: Print one JSON document.
+        ray: Address of a Ray cluster that adds the images; ``None``: workers and servers do.
 
     Returns:
         The exit code.
@@ -64,16 +67,22 @@ def add(  # wide: the options of the command, already grouped
         for method in options["methods"] or ():
             opened.method(method)
     parts = make_parts(settings)
+    working: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
+    if ray is not None:
+        from imagefinder.server.worker import on_ray  # noqa: PLC0415 - fast start
+
+        working = on_ray(settings, name, ray)
     try:
         ended = []
-        for spec, upload in specs:
-            job = parts.jobs.add("add", name, spec, upload)
-            output.note(f"queued job {job.id}")
-            found = _follow(parts.jobs, job)
-            if found is None:
-                output.note(f"job {job.id} continues without this command")
-                return session.INTERRUPTED
-            ended.append(found)
+        with working:
+            for spec, upload in specs:
+                job = parts.jobs.add("add", name, spec, upload)
+                output.note(f"queued job {job.id}")
+                found = _follow(parts.jobs, job)
+                if found is None:
+                    output.note(f"job {job.id} continues without this command, as soon as a worker takes it")
+                    return session.INTERRUPTED
+                ended.append(found)
     finally:
         parts.close()
     if as_json:

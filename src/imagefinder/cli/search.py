@@ -29,10 +29,11 @@ from imagefinder.core.results import PRIOR, Mode
 
 if TYPE_CHECKING:
     from imagefinder.collection import Collection
-    from imagefinder.core.results import SearchResult
+    from imagefinder.core.results import SearchResult, WordsInfo
 
 HELP = """\
 IMAGE is a file, a URL, or - for standard input. To search with an image of the collection, use --id instead.
+To search with words, use --text, alone or with an image.
 With several of them, or with a folder, an archive or a list as for add, each image in them is a query.
 
 All methods of the collection are combined. Each hit has a relation to the query and an E-value: the expected
@@ -45,12 +46,14 @@ answers are cautious; a search that finds it uncalibrated calibrates it after pr
   imagefinder search photo.jpg --box 120,80,200,150
   imagefinder search https://example.org/photo.jpg --json
   imagefinder search --id holiday/beach.jpg
+  imagefinder search --text "coffee cup"
+  imagefinder search photo.jpg --text "coffee cup"
   imagefinder search ~/Downloads --json
   imagefinder search photo.jpg --method sift --ranking matches
   curl -s https://example.org/photo.jpg | imagefinder search -
 
-Exit codes: 0 match or possible match (with --ranking matches: any hit); 1 no match. With several queries: 0 for
-each of them; 1 some without a match, or failed; 3 all failed."""
+Exit codes: 0 match or possible match (with --ranking matches or --text: any hit); 1 no match. With several
+queries: 0 for each of them; 1 some without a match, or failed; 3 all failed."""
 
 
 # wide: a parameter for each option of the command, as typer declares them.
@@ -70,6 +73,15 @@ def search(  # long: mostly the declarations of its options, as typer reads them
         str | None,
         typer.Option("--id", metavar="ID", help="Search with this image of the collection.", show_default=False),
     ] = None,
+    text: Annotated[
+        str,
+        typer.Option(
+            "--text",
+            metavar="WORDS",
+            help="Search for images that show this; with an image: similar images that show this.",
+            show_default=False,
+        ),
+    ] = "",
     method: AnyMethodOption = "auto",
     k: Annotated[int, typer.Option("-k", metavar="N", min=1, help="Maximum number of hits.")] = 3,
     ranking: RankingOption = "evidence",
@@ -118,12 +130,17 @@ def search(  # long: mostly the declarations of its options, as typer reads them
     as_json: JsonOption = False,
 ) -> int:
     """Search, and print the hits."""
-    if bool(queries) == (image_id is not None):
-        raise typer.BadParameter("give either an IMAGE or --id ID")
+    text = text.strip()
+    if (queries and image_id is not None) or not (queries or image_id is not None or text):
+        raise typer.BadParameter("give an IMAGE, --id ID or --text WORDS")
     options = SearchOptions(
         method, k, ranking, mode, mirror, min_score=min_score, max_evalue=max_evalue, rerank_depth=rerank_depth
     )
     many = search_many.sources(queries or ())
+    if text and many:
+        raise typer.BadParameter("--text cannot be combined with several images")
+    if text and show and not (queries or image_id):
+        raise typer.BadParameter("--show needs a query image")
     with open_collection(context, collection) as opened, similar_ids(opened):
         if many:
             answers = search_many.Answers(
@@ -132,7 +149,7 @@ def search(  # long: mostly the declarations of its options, as typer reads them
             code = answers.search(many)
         else:
             chosen = None if image_id is None else id_argument(image_id)
-            query = Query(queries[0] if queries else None, chosen, tuple(boxes(box)))
+            query = Query(queries[0] if queries else None, chosen, tuple(boxes(box)), text)
             code = _search(opened, query, options, as_json=as_json, page=page if show else None)
     if show and not as_json:
         open_page(page)
@@ -142,7 +159,7 @@ def search(  # long: mostly the declarations of its options, as typer reads them
 def _search(opened: Collection, query: Query, options: SearchOptions, *, as_json: bool, page: Path | None) -> int:
     """Search with one query, and print the result."""
     name = query.id or str(query.image)
-    image = None if query.id else _image(opened, name, shown=page is not None)
+    image = None if query.image is None else _image(opened, name, shown=page is not None)
     result = opened.search(replace(query, image=image), options)
     if as_json:
         _document(opened, result, page)
@@ -152,7 +169,8 @@ def _search(opened: Collection, query: Query, options: SearchOptions, *, as_json
         _write_page(opened, name, image, result, page)
         if not as_json:
             output.line(f"page: {page}")
-    search_many.calibrate(opened, "calibrating for the next search")
+    if result.words is None:
+        search_many.calibrate(opened, "calibrating for the next search")
     return OK if search_many.is_match(result) else UNFINISHED
 
 
@@ -163,7 +181,9 @@ def _image(opened: Collection, query: str, *, shown: bool) -> str | bytes:
 
 
 def _print(opened: Collection, result: SearchResult) -> None:
-    if result.ranking == "evidence" or not result.hits:
+    if result.words is not None:
+        _print_words(result, result.words)
+    elif result.ranking == "evidence" or not result.hits:
         output.line(output.headline(result), style="bold")
     if result.null_model == PRIOR and result.searched:
         output.note("the collection is not calibrated yet, so this answer is cautious")
@@ -178,8 +198,22 @@ def _print(opened: Collection, result: SearchResult) -> None:
         f"searched {output.plural(result.searched, 'image')}{verified} in "
         f"{output.duration(result.timings['total'])} ({stages})"
     )
-    methods = ", ".join(f"{name} (fingerprint {digest})" for name, digest in result.fingerprints.items())
+    by = " words" if result.words else ""
+    methods = ", ".join(f"{name}{by} (fingerprint {digest})" for name, digest in result.fingerprints.items())
     output.line(f"mode {result.mode}; {methods}", style="dim")
+
+
+def _print_words(result: SearchResult, words: WordsInfo) -> None:
+    """How the text was understood, and whether any image shows it."""
+    quoted = ", ".join(words.words)
+    best = "" if words.best is None else f" (best {words.best:.3f}, threshold {words.threshold:g})"
+    shown = f"{output.plural(words.shown, 'image')} of {result.searched} may show: {quoted}"
+    output.line(shown if words.shown else f"no image shows: {quoted}{best}", style="bold")
+    if words.ignored:
+        output.note(f"not known, and ignored: {', '.join(words.ignored)}")
+    if words.classes:
+        output.line(f"classes searched for: {', '.join(words.classes)}", style="dim")
+    output.line("scores of words are not calibrated: no E-value, no decision", style="dim")
 
 
 def _print_hits(opened: Collection, result: SearchResult) -> None:
@@ -203,6 +237,12 @@ def _print_hits(opened: Collection, result: SearchResult) -> None:
         )
         return
     unit = opened.method(result.method).score
+    if result.words is not None:
+        output.table(
+            (">rank", "id", ">score", "location"),
+            [(str(hit.rank), hit.id, f"{hit.score:.3f}", places.get(hit.id, "-")) for hit in result.hits],
+        )
+        return
     output.table(
         (">rank", "id", ">score", ">E-value", "location"),
         [

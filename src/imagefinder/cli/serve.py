@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from imagefinder.cli import output, session
-from imagefinder.cli.session import CollectionOption, CollectionsOption
+from imagefinder.cli.session import CollectionOption, CollectionsOption, ConfigOption, LogFormatOption
 
 HELP = """\
   imagefinder serve
@@ -59,21 +58,10 @@ def serve(  # long: mostly the declarations of its options, as typer reads them.
             show_default=False,
         ),
     ] = None,
-    log_format: Annotated[
-        str | None,
-        typer.Option("--log-format", metavar="text|json", help="Log format.", show_default=False),
-    ] = None,
+    log_format: LogFormatOption = None,
     collection: CollectionOption = None,
     collections: CollectionsOption = None,
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            "--config",
-            metavar="FILE",
-            help="TOML file of settings; also accepted before the command.",
-            show_default=False,
-        ),
-    ] = None,
+    config: ConfigOption = None,
     print_config: Annotated[
         bool,
         typer.Option(

@@ -54,6 +54,18 @@ CollectionsOption = Annotated[
         show_default=False,
     ),
 ]
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        help="TOML file of settings; also accepted before the command.",
+        show_default=False,
+    ),
+]
+LogFormatOption = Annotated[
+    str | None, typer.Option("--log-format", metavar="text|json", help="Log format.", show_default=False)
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 MethodOption = Annotated[
     str,

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
 import typer
 
 from imagefinder.cli import session
-from imagefinder.cli.session import CollectionOption, CollectionsOption
+from imagefinder.cli.session import CollectionOption, CollectionsOption, ConfigOption, LogFormatOption
 
 HELP = """\
 Servers and imagefinder add --queue store jobs in the database of a collection. A worker takes portions of them,
@@ -30,19 +27,8 @@ def work(
     *,
     collection: CollectionOption = None,
     collections: CollectionsOption = None,
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            "--config",
-            metavar="FILE",
-            help="TOML file of settings; also accepted before the command.",
-            show_default=False,
-        ),
-    ] = None,
-    log_format: Annotated[
-        str | None,
-        typer.Option("--log-format", metavar="text|json", help="Log format.", show_default=False),
-    ] = None,
+    config: ConfigOption = None,
+    log_format: LogFormatOption = None,
 ) -> None:
     """Work until SIGTERM or Ctrl-C."""
     chosen, only = session.in_database(

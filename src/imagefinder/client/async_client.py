@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar, overload
+from typing import Any, Self, overload
 from urllib.parse import quote
 
 import anyio
@@ -17,17 +17,18 @@ import httpx2
 
 from imagefinder.client import images
 from imagefinder.client.async_jobs import AsyncRemoteJob
+from imagefinder.client.async_listings import DEFAULT, AsyncClientListings
 from imagefinder.client.async_transport import AsyncTransport
-from imagefinder.client.errors import InvalidAnswerError, NotFoundError, ServerProblem, problem
+from imagefinder.client.errors import NotFoundError, ServerProblem, problem
 from imagefinder.client.images import ById, ImageSource, QuerySource, Stored
-from imagefinder.client.options import form_fields, request_members
+from imagefinder.client.options import form_fields, query_members, request_members
 from imagefinder.client.transport import (
     collection_path,
     drop_none,
     explanations_path,
+    job_of,
     job_path,
     parse,
-    parse_json,
     with_id,
 )
 from imagefinder.core.answers import (
@@ -38,7 +39,6 @@ from imagefinder.core.answers import (
     FailedImage,
     FailurePage,
     Image,
-    ImagePage,
     JobPage,
     MethodList,
     MethodStatus,
@@ -52,25 +52,15 @@ from imagefinder.core.answers import (
 )
 from imagefinder.core.jobs import Job, JobState
 from imagefinder.core.query import SearchOptions
-from imagefinder.core.results import Box, Comparison, Explanation
-from imagefinder.core.serialization import from_json
-
-DEFAULT = "default"
-_PageT = TypeVar("_PageT", bound="_Page")
+from imagefinder.core.results import AUTO, Box, Comparison, Explanation
+from imagefinder.core.similarity import SimilarImage, SimilarPage
 
 KEEP_ALIVE_SECONDS = 60.0
 """An event stream that is silent for this long is broken: the service sends a comment every 15 seconds."""
 
 
-class _Page(Protocol):
-    @property
-    def next_cursor(self) -> str | None: ...
-
-
-class AsyncClient:
-    """A client of an imagefinder server; safe to use from several tasks.
-
-    Close it after use, or use it as a context manager.
+class AsyncClient(AsyncClientListings):
+    """A client of an imagefinder server; safe to use from several tasks, and to be closed after use.
 
     Every method raises ``ClientError`` (see ``imagefinder.client.errors``): ``ConnectionFailedError`` if no server
     responds, ``ServerProblem`` if the server refuses the request, ``InvalidAnswerError`` if the response does not
@@ -92,8 +82,7 @@ class AsyncClient:
             base_url: Base URL of the server.
             api_key: API key, if the server requires one.
             timeout: Idle timeout of a connection, seconds.
-            retries: Number of retries of a request that the server marks as retryable, after the delay that the
-                server states. Other requests are not retried.
+            retries: Number of retries of a retryable request, each after the delay that the server states.
             transport: Replacement for the network, for tests.
         """
         self._transport = AsyncTransport(
@@ -146,24 +135,15 @@ class AsyncClient:
 
     # -- images --------------------------------------------------------------------------------------------
 
-    async def images(
-        self,
-        collection: str = DEFAULT,
-        *,
-        filter: Mapping[str, Any] | None = None,  # noqa: A002 - the word users know
-        contains: str | None = None,
-        page_size: int = 100,
-    ) -> AsyncIterator[Image]:
-        """The images of a collection, ordered by id; pages are requested as needed.
+    async def similar(
+        self, image_id: str, collection: str = DEFAULT, *, method: str = AUTO, page_size: int = 60
+    ) -> AsyncIterator[SimilarImage]:
+        """The images most similar to a stored image, most similar first, without decisions.
 
-        Args:
-            collection: Name of the collection.
-            filter: Metadata filter; only matching images are returned.
-            contains: Only images whose id or metadata contain this text.
-            page_size: Number of images per request.
+        ``auto`` chooses a method with a vector for each image; a request lists ``page_size`` images.
         """
-        options = {"filter": json.dumps(filter) if filter else None, "contains": contains, "limit": page_size}
-        async for page in self._pages(ImagePage, f"{collection_path(collection)}/images", options):
+        options = with_id(image_id, method=method, limit=page_size)
+        async for page in self._pages(SimilarPage, f"{collection_path(collection)}/similar", options):
             for one in page.images:
                 yield one
 
@@ -175,11 +155,10 @@ class AsyncClient:
             for one in page.failures:
                 yield one
 
-    async def image(self, image_id: str, collection: str = DEFAULT) -> Image:
-        """One image."""
-        return await self._transport.json(
-            Image, "GET", f"{collection_path(collection)}/image", params=with_id(image_id)
-        )
+    async def image(self, image_id: str, collection: str = DEFAULT, *, labels: bool = False) -> Image:
+        """One image; with ``labels``, also what it may show, as a classifier suggests."""
+        params = with_id(image_id, labels=labels or None)
+        return await self._transport.json(Image, "GET", f"{collection_path(collection)}/image", params=params)
 
     async def put(
         self,
@@ -234,6 +213,11 @@ class AsyncClient:
         path = f"{collection_path(collection)}/thumbnail"
         return (await self._transport.send("GET", path, params=with_id(image_id))).content
 
+    async def preview(self, image_id: str, collection: str = DEFAULT, *, size: int = 1600) -> bytes:
+        """A JPEG of an image of any format, with a longer side of ``size`` pixels or the next step."""
+        path = f"{collection_path(collection)}/preview"
+        return (await self._transport.send("GET", path, params=with_id(image_id, size=size))).content
+
     async def content(self, image_id: str, collection: str = DEFAULT) -> bytes:
         """The original image file, if it still exists on the server, unchanged."""
         path = f"{collection_path(collection)}/content"
@@ -244,11 +228,12 @@ class AsyncClient:
     @overload
     async def search(
         self,
-        query: QuerySource,
+        query: QuerySource | None = ...,
         options: SearchOptions | None = ...,
         *,
         collection: str = ...,
         boxes: Sequence[Box] = ...,
+        text: str = ...,
         **changes: Any,
     ) -> SearchAnswer: ...
 
@@ -264,21 +249,23 @@ class AsyncClient:
 
     async def search(
         self,
-        query: QuerySource | Sequence[QuerySource],
+        query: QuerySource | Sequence[QuerySource] | None = None,
         options: SearchOptions | None = None,
         *,
         collection: str = DEFAULT,
         boxes: Sequence[Box] = (),
+        text: str = "",
         **changes: Any,
     ) -> SearchAnswer | list[SearchAnswer | ServerProblem]:
-        """Search a collection with one image or several.
+        """Search a collection with an image, with words or with both, or with several images.
 
         Args:
             query: A path, a URL that the server downloads, encoded bytes, or ``ById`` for an image of the
-                collection; or a list of them.
+                collection; or a list of them. ``None``: search with ``text`` alone.
             options: Search options.
             collection: Name of the collection.
             boxes: Regions of the query image to search for: x, y, width, height in pixels.
+            text: What the images must show, in words.
             changes: Individual options that replace those of ``options``, for example ``k=5``. The request names
                 ``verify`` and ``filter`` are also accepted. ``None`` values are ignored.
 
@@ -293,17 +280,13 @@ class AsyncClient:
         members = request_members(options or SearchOptions(), changes)
         path = f"{collection_path(collection)}/search"
         if isinstance(query, Sequence) and not isinstance(query, str | bytes):
-            if boxes:
-                raise ValueError("boxes can be given for a single query only")
+            if boxes or text:
+                raise ValueError("boxes and text can be given for a single query only")
             body = {"queries": [await anyio.to_thread.run_sync(images.reference, one) for one in query], **members}
             results = (await self._transport.json(SearchAnswers, "POST", path, json=body)).results
-            return [
-                one if isinstance(one, SearchAnswer) else problem(one.problem, status=int(one.problem["status"]))
-                for one in results
-            ]
-        if boxes:
-            members["boxes"] = [list(box) for box in boxes]
-        if isinstance(query, ById) or images.is_url(query):
+            return [one if isinstance(one, SearchAnswer) else problem(one.problem) for one in results]
+        members |= query_members(boxes, text)
+        if query is None or isinstance(query, ById) or images.is_url(query):
             return await self._transport.json(
                 SearchAnswer,
                 "POST",
@@ -481,7 +464,7 @@ class AsyncClient:
                     if event == "end":  # repeats the last progress event
                         return
                 elif name == "data" and event == "progress":
-                    yield self._remote(_job_of(value))
+                    yield self._remote(job_of(value))
 
     # -- parts ---------------------------------------------------------------------------------------------
 
@@ -511,19 +494,3 @@ class AsyncClient:
 
     def _remote(self, job: Job) -> AsyncRemoteJob:
         return extend(AsyncRemoteJob, job, service=self)
-
-    async def _pages(self, kind: type[_PageT], path: str, options: Mapping[str, Any]) -> AsyncIterator[_PageT]:
-        params = drop_none(options)
-        while True:
-            page = await self._transport.json(kind, "GET", path, params=params)
-            yield page
-            if page.next_cursor is None:
-                return
-            params["cursor"] = page.next_cursor
-
-
-def _job_of(event: str) -> Job:
-    try:
-        return from_json(Job, parse_json(event), newer=True)
-    except ValueError as error:
-        raise InvalidAnswerError("invalid_answer", f"an event is not a job: {error}") from error

@@ -127,16 +127,21 @@ class UnavailableError(ServerProblem):
 
 
 def problem(
-    members: Mapping[str, Any], *, status: int, request_id: str = "", retry_after: float | None = None
+    members: Mapping[str, Any],
+    *,
+    status: int | None = None,
+    request_id: str = "",
+    retry_after: float | None = None,
 ) -> ServerProblem:
     """The error for a problem document.
 
     Args:
         members: The problem document.
-        status: HTTP status.
+        status: HTTP status; ``None``: the one in the document.
         request_id: Id of the request, if the document has none.
         retry_after: Value of the Retry-After header, seconds.
     """
+    status = int(members["status"]) if status is None else status
     kinds = {401: AccessError, 403: AccessError, 404: NotFoundError, 409: ConflictError, 429: BusyError}
     kind = kinds.get(status, UnavailableError if status >= 500 else RequestError)
     return kind(members, status=status, request_id=request_id, retry_after=retry_after)

@@ -50,12 +50,14 @@ def content(image: ImageSource) -> tuple[str, bytes]:
     return path.name, path.read_bytes()
 
 
-def reference(image: QuerySource | Stored) -> dict[str, Any]:
-    """The members of a JSON request that name an image; files are sent as base64.
+def reference(image: QuerySource | Stored | None) -> dict[str, Any]:
+    """The members of a JSON request that name an image; files are sent as base64. ``None``: no members.
 
     Raises:
         OSError: the file cannot be read.
     """
+    if image is None:
+        return {}
     if isinstance(image, ById):
         return {"id": image.id}
     if isinstance(image, Stored):

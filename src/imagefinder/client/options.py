@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
 from imagefinder.core.answers import OPTION_NAMES
 from imagefinder.core.query import SearchOptions
+from imagefinder.core.results import Box
 
 
 def request_members(options: SearchOptions, changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -37,6 +38,12 @@ def request_members(options: SearchOptions, changes: Mapping[str, Any]) -> dict[
     if "verify" in found:
         found["verify"] = options.ranking == "evidence"
     return found
+
+
+def query_members(boxes: Sequence[Box], text: str) -> dict[str, Any]:
+    """The members of a JSON request for the regions and the text of a query; those without a value are omitted."""
+    found: dict[str, Any] = {"boxes": [list(box) for box in boxes]} if boxes else {}
+    return {**found, "text": text} if text else found
 
 
 def form_fields(options: Mapping[str, Any]) -> dict[str, Any]:

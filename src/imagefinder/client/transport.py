@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 from urllib.parse import quote
 
 import httpx2
@@ -16,6 +16,7 @@ import httpx2
 from imagefinder.client.errors import ConnectionFailedError, InvalidAnswerError, ServerProblem, problem
 from imagefinder.core.answers import SearchAnswer
 from imagefinder.core.errors import SettingsError
+from imagefinder.core.jobs import Job
 from imagefinder.core.network_environment import proxy_for, tls_context
 from imagefinder.core.serialization import from_json
 
@@ -272,3 +273,23 @@ class translate_errors:  # noqa: N801 - reads like a function
             ) from error
         if isinstance(error, httpx2.InvalidURL):
             raise ConnectionFailedError("invalid_address", f"{self._url} is not a valid URL: {error}") from error
+
+
+class Page(Protocol):
+    """A page of a list."""
+
+    @property
+    def next_cursor(self) -> str | None:
+        """Cursor of the next page; ``None`` on the last page."""
+
+
+def job_of(event: str) -> Job:
+    """The job of an event's data.
+
+    Raises:
+        InvalidAnswerError: it is not a job.
+    """
+    try:
+        return from_json(Job, parse_json(event), newer=True)
+    except ValueError as error:
+        raise InvalidAnswerError("invalid_answer", f"an event is not a job: {error}") from error

@@ -7,6 +7,7 @@ import os
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from threading import Event
 from types import TracebackType
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from imagefinder.collection.indexed import Count
 from imagefinder.collection.maintenance import MaintainedCollection
-from imagefinder.core import filters
+from imagefinder.core import filters, tags
 from imagefinder.core.contracts import Store
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.metadata import check_metadata, check_new_id
@@ -22,6 +23,7 @@ from imagefinder.core.records import Entry, ImageRecord
 from imagefinder.core.scratch import Scratch
 from imagefinder.core.settings import Settings
 from imagefinder.images.resize import thumbnail
+from imagefinder.indexing.file_metadata import FileMetadataReader
 from imagefinder.indexing.guard import TRUSTED, Guard
 from imagefinder.indexing.progress import AddReport, Progress
 from imagefinder.indexing.source_item import SourceItem
@@ -136,8 +138,16 @@ class Collection(MaintainedCollection):
         from imagefinder.indexing.pipeline import Pipeline  # noqa: PLC0415 - searching does not need it
 
         chosen = self._methods.to_index(methods)
-        decode, thumbnails = self.runtime.decoder.decode, ThumbnailIndexer(self.store, self.runtime)
-        return Pipeline(self.store, chosen, self.settings, decode, guard.check_address, thumbnails=thumbnails)
+        decode = partial(self.runtime.decoder.decode, colours=self._methods.colours())
+        return Pipeline(
+            self.store,
+            chosen,
+            self.settings,
+            decode,
+            FileMetadataReader(self.runtime.decoder.read_metadata, guard),
+            guard.check_address,
+            thumbnails=ThumbnailIndexer(self.store, self.runtime),
+        )
 
     def put(
         self, image_id: str, data: bytes, *, metadata: Mapping[str, Any] | None = None, uri: str = ""
@@ -145,7 +155,8 @@ class Collection(MaintainedCollection):
         """Add one image under an id of your choice, or replace the image with that id.
 
         The image is durable on return, with the features of every method of the collection (if the collection is
-        empty: of every method that is ready).
+        empty: of every method that is ready). Unless the URI is that of a file, the collection keeps a preview,
+        and with the setting ``keep_originals`` the data.
 
         Args:
             image_id: The id; any text of 1 to 1,024 bytes in UTF-8.
@@ -171,12 +182,14 @@ class Collection(MaintainedCollection):
             height=decoded.height,
             format=decoded.format,
             metadata=metadata or {},
+            file_metadata=FileMetadataReader(self.runtime.decoder.read_metadata).of(image_id, uri, data),
         )
         features = {}
         for method in methods:
             self.store.register(method.extractor.fingerprint(), method.extractor.spec)
             features[method.name] = method.extractor.extract([decoded.rgb])
-        entry = Entry(record, features, thumbnail(decoded.rgb))
+        kept = self.previews.kept(data, uri)
+        entry = Entry(record, features, thumbnail(decoded.rgb), kept=kept)
         self.store.put(ThumbnailIndexer(self.store, self.runtime).with_features([entry]))
         return self.store.get(image_id)
 
@@ -189,6 +202,30 @@ class Collection(MaintainedCollection):
         """
         names = [ids] if isinstance(ids, str) else list(ids)
         return self.store.delete([self.resolve(name) for name in names], remember=remember)
+
+    def tag(self, ids: Sequence[str], *, add: Sequence[str] = (), remove: Sequence[str] = ()) -> int:
+        """Add tags to images and remove tags from them; returns how many images changed.
+
+        Tags are in the list ``tags`` of the metadata. Unknown ids are ignored; keywords in files do not change.
+
+        Args:
+            ids: Ids of the images.
+            add: Tags to add.
+            remove: Tags to remove.
+
+        Raises:
+            InputError: a tag is empty or too long.
+            MetadataError: the metadata of an image would be too large; nothing was changed.
+        """
+        new, old = tags.checked(add), tags.checked(remove)
+
+        def edit(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
+            edited = tags.edited(metadata, add=new, remove=old)
+            if edited != metadata:
+                check_metadata(edited)
+            return edited
+
+        return self.store.edit_metadata([self.resolve(name) for name in ids], edit)
 
     def forget_removals(self, ids: Sequence[str]) -> int:
         """Take removals back, so that the next ``add`` adds these images again; returns how many there were."""

@@ -6,14 +6,14 @@ import contextlib
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
 from imagefinder.core.addresses import is_web_address
+from imagefinder.core.colours import Colours
 from imagefinder.core.contracts import Store
 from imagefinder.core.errors import (
     EmptyImageError,
@@ -57,8 +57,12 @@ def _is_local(image: str | os.PathLike[str]) -> bool:
 class ImageReader:
     """Reads images for one store, within the limits of the settings."""
 
-    def __init__(self, store: Store, runtime: Runtime, settings: Settings) -> None:
+    def __init__(
+        self, store: Store, runtime: Runtime, settings: Settings, colours: Callable[[], Colours] = lambda: "srgb"
+    ) -> None:
+        """Create a reader; ``colours`` returns the way in which the colours of images are read."""
         self._store = store
+        self._colours = colours
         self._runtime = runtime
         self._settings = settings
 
@@ -77,7 +81,10 @@ class ImageReader:
         """
         limits = self._settings
         return self._runtime.decoder.decode(
-            data, max_bytes=limits.max_image_bytes, max_pixels=limits.max_image_pixels
+            data,
+            max_bytes=limits.max_image_bytes,
+            max_pixels=limits.max_image_pixels,
+            colours=self._colours(),
         )
 
     def _decode_local(self, data: bytes, page: int) -> Decoded:
@@ -89,6 +96,7 @@ class ImageReader:
             max_pixels=max(limits.max_local_pixels, limits.max_image_pixels),
             page=page,
             fit_in=limits.max_image_pixels,
+            colours=self._colours(),
         )
 
     def is_thumbnail(self, data: bytes) -> bool:
@@ -270,27 +278,3 @@ class ImageReader:
         except (ImageError, UnknownImageError):
             return None
         return pixels if source == "file" else None
-
-    def original(self, image_id: str) -> BinaryIO | None:
-        """The open file of an image; ``None`` if the image has no file, or the file has changed.
-
-        Raises:
-            UnknownImageError: no image has this id.
-        """
-        image_id = self.resolve(image_id)
-        record = self._store.get(image_id)
-        path = local_path(record.uri) if record.uri.startswith("file:") else None
-        if path is None:
-            return None
-        try:
-            # Non-blocking: if a pipe has replaced the file, opening it would wait forever.
-            file = os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb")
-        except OSError:
-            return None
-        status = os.fstat(file.fileno())
-        is_same_size = stat.S_ISREG(status.st_mode) and status.st_size == record.size_bytes
-        if is_same_size and hashlib.file_digest(file, "sha256").hexdigest() == record.sha256:
-            file.seek(0)
-            return file
-        file.close()
-        return None

@@ -13,9 +13,11 @@ from imagefinder.core.settings import Settings
 from imagefinder.indexing import discover, pages
 from imagefinder.indexing.failure_log import FailureLog
 from imagefinder.indexing.guard import TRUSTED, Guard
-from imagefinder.indexing.portion import Portion, is_portable, portions
+from imagefinder.indexing.plan import plan
+from imagefinder.indexing.portion import Lacking, Portion, is_portable, portions
 from imagefinder.indexing.progress import AddReport, Progress
 from imagefinder.indexing.source_item import Discovered, SourceEnd, SourceItem
+from imagefinder.indexing.stacks import count_stacked
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +96,20 @@ class PortionedAdd:
             include_removed=self.include_removed,
             failures=failures,
         )
+        return pipeline.run(self._items(collection, portion), progress=progress, stop=stop)
+
+    def lacking(self, collection: Collection, portion: Portion) -> Lacking:
+        """What the collection lacks of a portion now; no image is read."""
+        items = [item for item in self._items(collection, portion) if isinstance(item, SourceItem)]
+        stored = collection.store.status([item.id for item in items])
+        methods = self.methods or ()
+        new = frozenset(item.id for item in items if item.id not in stored)
+        changed = (item.id for item in items if item.id in stored and plan(item, stored[item.id], None, methods))
+        return Lacking(new, frozenset(changed))
+
+    def _items(self, collection: Collection, portion: Portion) -> Iterator[Discovered]:
         limits = pages.PageLimits(collection.settings.max_pages, collection.settings.animation_frames)
-        items = pages.with_pages(iter(portion.items), limits, self.guard)
-        return pipeline.run(items, progress=progress, stop=stop)
+        return pages.with_pages(iter(portion.items), limits, self.guard)
 
     def failures(self, collection: Collection) -> FailureLog:
         """The recorded failures of a collection, for one thread that adds portions."""
@@ -137,7 +150,13 @@ class PortionedAdd:
             sources = [self.source] if self.source else discover.source_uris(self.sources)
         removed, notes = pipeline.finish(items, prune_sources=sources, stop=stop)
         stopped = stop is not None and stop.is_set()
-        report = replace(report, removed=removed, notes=(*report.notes, *notes), interrupted=stopped)
+        report = replace(
+            report,
+            removed=removed,
+            notes=(*report.notes, *notes),
+            interrupted=stopped,
+            stacked=count_stacked(collection.store),
+        )
         return collection._calibrated(report, progress, stop)
 
     def _discover(self, settings: Settings) -> Iterator[Discovered]:

@@ -10,19 +10,30 @@ import numpy as np
 
 from imagefinder.collection.images import ImageReader
 from imagefinder.collection.methods import CollectionMethods
+from imagefinder.collection.originals import open_original
+from imagefinder.collection.previews import PreviewMaker
 from imagefinder.core import filters
 from imagefinder.core.contracts import Store
+from imagefinder.core.errors import InputError, MethodNotIndexedError
 from imagefinder.core.features import Decoded, RgbImage
+from imagefinder.core.listing import BY_ID, EVERYTHING, Group, GroupBy, ListPosition, Order, Selection
 from imagefinder.core.method import Method, MethodState
+from imagefinder.core.previews import DEFAULT_SIZE, Preview
 from imagefinder.core.query import ImageInput
 from imagefinder.core.records import Failure, ImageRecord, ImageStatus, Removal, StoreInfo
+from imagefinder.core.results import AUTO, Label
 from imagefinder.core.settings import Settings
 from imagefinder.indexing.missing import gone_uris
 from imagefinder.runtime import Runtime
+from imagefinder.search.words import labels
 
 
 class CollectionReader:
-    """The reading methods of a ``Collection``."""
+    """The reading methods of a ``Collection``.
+
+    Attributes:
+        previews: Renders previews in two steps, for callers that download and cache.
+    """
 
     def __init__(self, store: Store, runtime: Runtime, settings: Settings | None = None) -> None:
         """Create a reader; ``settings`` default to those of the runtime."""
@@ -30,7 +41,8 @@ class CollectionReader:
         self.store = store
         self.runtime = runtime
         self._methods = CollectionMethods(store, runtime)
-        self._images = ImageReader(store, runtime, self.settings)
+        self._images = ImageReader(store, runtime, self.settings, self._methods.colours)
+        self.previews = PreviewMaker(store, runtime, self.settings)
 
     def read(self, image: str | os.PathLike[str]) -> bytes:
         """Read or download the encoded image behind a path or URL.
@@ -66,12 +78,34 @@ class CollectionReader:
         return self._images.stored(image_id)[0]
 
     def original(self, image_id: str) -> BinaryIO | None:
-        """The open file of an image; ``None`` if the image has no file, or the file has changed.
+        """The open file of an image, or its kept original; ``None`` without either, or if the file has changed.
 
         Raises:
             UnknownImageError: no image has this id.
         """
-        return self._images.original(image_id)
+        return open_original(self.store, self.resolve(image_id))
+
+    def preview(self, image_id: str, size: int = DEFAULT_SIZE) -> Preview:
+        """A preview of a stored image: a JPEG in sRGB, upright, without metadata.
+
+        It is rendered from the unchanged file, archive member or web address that the image came from, or from
+        what the collection keeps of an uploaded image. If none of them can be used, it is the thumbnail.
+
+        Args:
+            image_id: Id of the image.
+            size: Length of the longer side in pixels; the next of ``previews.SIZES`` is used, and images are not
+                enlarged.
+
+        Raises:
+            UnknownImageError: no image has this id.
+        """
+        plan, data = self.previews.plan(self.resolve(image_id), size), None
+        if plan.url:
+            try:
+                data = self.runtime.fetcher.fetch(plan.url)
+            except InputError as error:
+                plan = self.previews.without_source(plan, error.code)
+        return self.previews.render(plan, data)
 
     def get(self, image_id: str) -> ImageRecord:
         """The record of an image.
@@ -137,6 +171,45 @@ class CollectionReader:
         chosen = filters.parse_optional(where)
         return self.store.images(after=after, limit=limit, where=chosen, contains=contains)
 
+    def listing(
+        self,
+        selection: Selection = EVERYTHING,
+        order: Order = BY_ID,
+        *,
+        after: ListPosition | None = None,
+        offset: int = 0,
+        limit: int = 100,
+    ) -> list[ImageRecord]:
+        """A page of records, sorted.
+
+        Args:
+            selection: Which images to list.
+            order: The order of the listing.
+            after: The position of the last image of the previous page (``order.position``); ``None`` for the
+                first page.
+            offset: Number of images to skip from there.
+            limit: Maximum number of records.
+        """
+        return self.store.listing(selection, order, after=after, offset=offset, limit=limit)
+
+    def groups(
+        self,
+        by: GroupBy,
+        selection: Selection = EVERYTHING,
+        *,
+        after: str | None = None,
+        limit: int | None = None,
+    ) -> list[Group]:
+        """The groups of images and their sizes, ordered by value.
+
+        Args:
+            by: What images are grouped by.
+            selection: Which images to group.
+            after: The value of the last group of the previous page; ``None`` for the first page.
+            limit: Maximum number of groups; ``None``: no limit.
+        """
+        return self.store.groups(by, selection, after=after, limit=limit)
+
     def failures(self, *, after: str = "", limit: int | None = None) -> list[Failure]:
         """A page of the images that could not be indexed, ordered by id, with the reasons.
 
@@ -162,11 +235,28 @@ class CollectionReader:
         Raises:
             UnknownMethodError: no method has this name.
         """
-        return self.runtime.method(name)
+        return self._methods.method(name)
 
     def methods(self) -> list[MethodState]:
         """Every installed method, and whether it can run on this machine; sorted by name."""
         return self.runtime.method_states()
+
+    def labels(self, image_id: str) -> tuple[Label, ...]:
+        """What an image may show, by the classifier of a network: suggestions, most likely first.
+
+        Empty if no label is likely, or the image has no features of a method with a classifier.
+
+        Raises:
+            UnknownImageError: no image has this id.
+            FingerprintMismatchError: the stored features were made with other parameters or weights.
+            ModelMissingError: the weights of the method are not on this machine.
+        """
+        found = self.store.get(self.resolve(image_id)).id
+        try:
+            return labels(self.store, self._methods.to_search_words(AUTO), found)
+        except (MethodNotIndexedError, InputError):
+            self.store.get(found)  # raises UnknownImageError if it was removed meanwhile
+            return ()
 
     def warm(self, method: str) -> None:
         """Load the model and stored features of a method, so that the first search is fast.

@@ -38,6 +38,7 @@ from imagefinder.search.heat import with_heat
 from imagefinder.search.retrieval import Gallery
 from imagefinder.search.searcher import Searcher
 from imagefinder.search.trace import Trace
+from imagefinder.search.words import WordSearcher
 
 
 class SearchableCollection(IndexedCollection):
@@ -63,6 +64,7 @@ class SearchableCollection(IndexedCollection):
         evalues: bool = True,
         where: Mapping[str, Any] | None = None,
         mode: Mode = "auto",
+        text: str = "",
     ) -> SearchResult:
         """Find the images that match a query, and decide whether any of them is a match at all.
 
@@ -82,8 +84,10 @@ class SearchableCollection(IndexedCollection):
             evalues: Compute E-values in a ranking by ``matches``.
             where: Search only images whose metadata match this filter (``core.filters``).
             mode: ``auto``, ``exact`` or ``fast``.
+            text: What the images must show, in words, alone or with a query image (``search.words``).
 
         Raises:
+            UnknownWordsError: no word of the text is known.
             InputError: the query image cannot be used, a box lies outside it, an option or the filter is not
                 valid, ``auto`` is combined with ``matches``, or an object with the keywords that it replaces.
             UnknownMethodError: no method has this name.
@@ -95,7 +99,7 @@ class SearchableCollection(IndexedCollection):
         keywords = SearchOptions(method, k, ranking, mode, mirror, where, evalues)
         if options is not None and keywords != SearchOptions():
             raise InputError("give SearchOptions or keywords, not both")
-        return self.trace(as_query(query, id, boxes), options or keywords).result
+        return self.trace(as_query(query, id, boxes, text), options or keywords).result
 
     def trace(self, query: Query, options: SearchOptions) -> Trace:
         """Search, and record what ``explain`` needs to explain the hits without another search.
@@ -107,6 +111,8 @@ class SearchableCollection(IndexedCollection):
         Raises:
             ImagefinderError: as for ``search``.
         """
+        if query.text.strip():
+            return self._trace_words(query, options)
         if options.method == AUTO and options.ranking == "matches":
             raise InputError(
                 "ranking by matches requires a method, because scores of different methods are not comparable",
@@ -131,10 +137,40 @@ class SearchableCollection(IndexedCollection):
         allowed = Allowed.of(self.store, where, fast=indexes is not None)
         if allowed is not None:
             watch.lap("filter")
-        gallery = Gallery(self.store, null_model, allowed, indexes)
+        gallery = Gallery(self.store, null_model, allowed, indexes, options.stacks and self.settings.stacks)
         searcher = Searcher(self.runtime, gallery, methods, self._images.in_full)
         with computation():
             return self._identity.of_trace(searcher.search(query, image, options, watch))
+
+    def similar(self, query: ImageInput | Query, *, method: str = AUTO, k: int = 100) -> SearchResult:
+        """List images in the order of similarity to a query, by the score of one method, without decisions.
+
+        Args:
+            query: The query image, or a ``Query``.
+            method: Name of a method; ``auto``: the one with a vector for each image that has features of most
+                images.
+            k: Maximum number of images.
+
+        Raises:
+            ImagefinderError: as for ``search``.
+        """
+        wanted = replace(as_query(query, None, ()), text="")
+        name = self._methods.for_similarity(wanted.id).name if method == AUTO else method
+        return self.trace(wanted, SearchOptions(name, k, "matches", evalues=False)).result
+
+    def _trace_words(self, query: Query, options: SearchOptions) -> Trace:
+        watch = Stopwatch()
+        method = self._methods.to_search_words(options.method)
+        where = filters.parse_optional(options.where)
+        image = None
+        if query.has_image:
+            text = query.text
+            query, image = self._images.query(query)
+            query = replace(query, text=text)
+            watch.lap("decode")
+        allowed = Allowed.of(self.store, where, fast=False)
+        with computation():
+            return WordSearcher(self.store, method, allowed).search(query, image, options, watch)
 
     def explain(
         self,
@@ -187,12 +223,15 @@ class SearchableCollection(IndexedCollection):
         return with_heat(explanation, self.method(pooled), image, vectors, stored)
 
     def _assess(self, query: Query, options: SearchOptions, image_id: str) -> Trace:
-        """The trace of a search with a single candidate."""
+        """The trace of a search with a single candidate, by the query image alone."""
+        if not query.has_image:
+            raise InputError("a search with words alone has no explanations")
         methods = self._methods.to_search(options.method, query.id)
         query, image = self._images.query(query)
         where, indexes = filters.parse_optional(options.where), self._derived.ann_indexes(methods, options.mode)
         allowed = Allowed.of(self.store, where, fast=indexes is not None)
-        gallery = Gallery(self.store, self._null_model(), allowed, indexes)
+        stacks = options.stacks and self.settings.stacks
+        gallery = Gallery(self.store, self._null_model(), allowed, indexes, stacks)
         searcher = Searcher(self.runtime, gallery, methods, self._images.in_full)
         with computation():
             return self._identity.of_trace(searcher.assess(query, image, options, image_id))

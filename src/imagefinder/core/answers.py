@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from imagefinder.core.jobs import Job
-from imagefinder.core.results import DuplicateGroup, Hit, SearchResult
+from imagefinder.core.results import DuplicateGroup, Hit, Label, SearchResult
 from imagefinder.core.serialization import Described
 
 if TYPE_CHECKING:
@@ -71,8 +71,14 @@ class ServerInfo(Described):
     read_only: bool
     """Whether the server rejects all changes."""
 
+    keep_originals: bool = False
+    """Whether collections keep the originals of uploaded images; otherwise they keep previews of them."""
+
     image_suffixes: tuple[str, ...] = ()
     """File extensions, in lower case, of images that are added from folders."""
+
+    shows_locations: bool = False
+    """Whether the server tells where files are, because only this machine can reach it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,10 +262,16 @@ class Image(Described):
     missing: bool = False
     """Whether the file that the image was added from no longer exists."""
 
+    preview: str = ""
+    """Path of the preview on this server, which browsers can show; empty if it comes from version 0.1."""
+
+    labels: tuple[Label, ...] = ()
+    """Suggestions of a classifier, most likely first; empty unless requested with ``labels=true``."""
+
 
 @dataclass(frozen=True, slots=True)
 class ImagePage(Described):
-    """A page of images, ordered by id."""
+    """A page of images."""
 
     images: tuple[Image, ...]
     """The images of this page."""
@@ -329,19 +341,22 @@ class RemovalPage(Described):
 
 @dataclass(frozen=True, slots=True)
 class QueryInfo(Described):
-    """The query image."""
+    """The query."""
 
     width: int
-    """Width in pixels."""
+    """Width in pixels; 0 without a query image."""
 
     height: int
-    """Height in pixels."""
+    """Height in pixels; 0 without a query image."""
 
     sha256: str
-    """SHA-256 of the encoded image, hexadecimal."""
+    """SHA-256 of the encoded image, hexadecimal; empty without a query image."""
 
     id: str | None
     """Id of the image, if the query is an image of the collection; otherwise null."""
+
+    text: str = ""
+    """The text of the query; empty without one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -386,7 +401,7 @@ class SearchAnswer(SearchResult):
     """Name of the collection that was searched."""
 
     query: QueryInfo
-    """The query image."""
+    """The query."""
 
     explanations: AnswerHandle | None
     """Handle to the explanations; null if the server does not store this result."""

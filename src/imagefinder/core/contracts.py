@@ -27,14 +27,7 @@ from imagefinder.core.records import (
     StoreInfo,
 )
 from imagefinder.core.results import Evidence, Size
-from imagefinder.core.store_parts import (
-    StoreDerived,
-    StoreFailures,
-    StoreFileMetadata,
-    StoreLookups,
-    StoreThumbnails,
-    StoreUpkeep,
-)
+from imagefinder.core.store_parts import StoreParts
 
 
 class Extractor(Protocol):
@@ -219,7 +212,7 @@ class Calibrator(Protocol):
         ...
 
 
-class Store(StoreLookups, StoreFileMetadata, StoreFailures, StoreThumbnails, StoreDerived, StoreUpkeep, Protocol):
+class Store(StoreParts, Protocol):
     """Stores images and their features.
 
     In a durable store, a ``put`` or ``delete`` that has returned survives a killed process and a power loss.

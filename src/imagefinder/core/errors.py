@@ -20,6 +20,7 @@
     │   ├── MetadataError           metadata are not a JSON object within the limits
     │   ├── SettingsError           a setting has an invalid value
     │   ├── UnknownMethodError      no method has this name
+    │   ├── UnknownWordsError       no word of a query is known
     │   ├── UnknownImageError       no image has this id
     │   └── UnknownJobError         no job has this id
     ├── QueueFullError          the job queue is full, or the share of one client
@@ -49,7 +50,7 @@ names the next step. Only the command line prints and exits; only the server map
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 from imagefinder.core.suggestions import did_you_mean
@@ -220,6 +221,27 @@ class UnknownMethodError(InputError):
         known = f"known methods: {', '.join(self.installed)}"
         super().__init__(
             f"unknown method {name!r}", hint=did_you_mean(name, (*self.installed, "auto"), otherwise=known)
+        )
+
+
+class UnknownWordsError(InputError):
+    """No word of a query is in the vocabulary of the method.
+
+    Attributes:
+        text: The text of the query.
+        near: Known words that are spelt like it.
+    """
+
+    code = "unknown_words"
+
+    def __init__(self, text: str, near: Sequence[str], *, method: str, known: int) -> None:
+        self.text = text
+        self.near = tuple(near)
+        suggestion = f"did you mean {' or '.join(self.near)}?  " if self.near else ""
+        super().__init__(
+            f"no word of {text[:100]!r} is known",
+            hint=f"{suggestion}{method} knows {known:,} English nouns, such as dog, cup, sports car or fruit; a "
+            "model with a text encoder (CLIP) knows more",
         )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 from imagefinder.core.colours import Colours
 from imagefinder.core.features import Decoded, FullDepth
@@ -52,6 +53,13 @@ class Decoder(Protocol):
 
     def examine(self, data: bytes, *, max_bytes: int, max_pixels: int) -> FullDepth:
         """Decode all frames of an encoded image in full depth; arguments and errors as for ``decode``."""
+
+    def read_metadata(self, data: bytes, sidecars: Sequence[bytes] = ()) -> dict[str, Any]:
+        """Read the properties of an image from its bytes and its sidecar files, by ``core.file_metadata`` names.
+
+        Raises:
+            ImageError: that took too long, or crashed the decoder.
+        """
 
     def start(self) -> None:
         """Prepare for an image that will arrive soon; returns immediately."""

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from imagefinder.core.collection_names import COLLECTION_NAME
+from imagefinder.core.collection_names import COLLECTION_NAME, NAME_RULE
 from imagefinder.core.errors import InputError
 
 Access: TypeAlias = Literal["read", "write"]
@@ -133,7 +133,7 @@ def _allowed(collections: Sequence[str] | None) -> tuple[str, ...] | None:
         if not re.fullmatch(COLLECTION_NAME, name):
             raise InputError(
                 f"{name[:100]!r} is not a valid collection name",
-                hint="use up to 63 lower-case letters, digits, - and _, starting with a letter or digit",
+                hint=f"use {NAME_RULE}",
             )
     allowed = tuple(sorted(set(collections)))
     if not 1 <= len(allowed) <= MAX_COLLECTIONS:

@@ -10,9 +10,12 @@ SIZES = (400, 800, 1600, 3200, 6400, 12800, 25600)
 
 DEFAULT_SIZE = 1600
 
-Source: TypeAlias = Literal["file", "address", "collection", "thumbnail"]
-"""Where the pixels of a preview come from: the unchanged file, the unchanged file at a web address, the preview or
-original that the collection keeps of an uploaded image, or the thumbnail, if nothing else is available."""
+KeptKind: TypeAlias = Literal["original", "preview"]
+"""Parts of an uploaded image that a collection keeps: its bytes, and a preview of them."""
+
+PreviewSource: TypeAlias = Literal["file", "address", "original", "preview", "thumbnail"]
+"""Where the pixels of a preview come from: the unchanged file or archive member, the unchanged content of a web
+address, the original or preview that the collection keeps, or the thumbnail, if nothing else is available."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,7 @@ class Preview:
     """
 
     data: bytes
-    source: Source
+    source: PreviewSource
     reason: str = ""
 
 

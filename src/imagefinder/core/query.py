@@ -25,6 +25,9 @@ ImageInput: TypeAlias = "str | os.PathLike[str] | bytes | RgbImage"
 MAX_BOXES = 16
 """Maximum number of boxes of one query."""
 
+MAX_TEXT = 300
+"""Maximum number of characters of the text of a query."""
+
 MAX_COORDINATE = 1e9
 """Maximum absolute value of the numbers of a box, pixels; sums of them stay exact."""
 
@@ -53,15 +56,16 @@ def check_box(box: Sequence[float]) -> Box:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Query:
-    """An image to search with. Give exactly one of ``image`` and ``id``.
+    """An image to search with, a text, or both. Give at most one of ``image`` and ``id``.
 
     Raises:
-        InputError: neither or both of ``image`` and ``id`` are given, or more than 16 boxes.
+        InputError: both of ``image`` and ``id`` are given, or none of the three; the text is too long, there are
+            more than 16 boxes, or boxes without an image.
         BoxError: a box is invalid.
     """
 
     image: ImageInput | None = None
-    """The query image: a path, URL, encoded bytes or pixels; ``None`` if ``id`` is given."""
+    """The query image: a path, URL, encoded bytes or pixels; ``None`` if ``id`` or only a text is given."""
 
     id: str | None = None
     """Id of an image in the collection; that image is excluded from the results."""
@@ -69,24 +73,42 @@ class Query:
     boxes: tuple[Box, ...] = ()
     """Regions of the query image to search with; empty: the whole image."""
 
+    text: str = ""
+    """The words for what the images must show: ``coffee cup``. With an image: images similar to it that also show
+    this."""
+
     def __post_init__(self) -> None:
-        if (self.image is None) == (self.id is None):
+        if self.image is not None and self.id is not None:
             raise InputError("give exactly one of a query image and an id")
+        if not self.has_image:
+            if not self.text.strip():
+                raise InputError("give a query image, an id or a text")
+            if self.boxes:
+                raise InputError("boxes are regions of a query image: give an image, or no boxes")
+        if len(self.text) > MAX_TEXT:
+            raise InputError(f"a text has at most {MAX_TEXT} characters, not {len(self.text)}")
         if len(self.boxes) > MAX_BOXES:
             raise InputError(f"a query has at most {MAX_BOXES} boxes, not {len(self.boxes)}")
         for box in self.boxes:
             check_box(box)
 
+    @property
+    def has_image(self) -> bool:
+        """Whether there is a query image, and not just a text."""
+        return self.image is not None or self.id is not None
 
-def as_query(query: ImageInput | Query | None, image_id: str | None, boxes: Sequence[Box]) -> Query:
+
+def as_query(
+    query: ImageInput | Query | None, image_id: str | None, boxes: Sequence[Box], text: str = ""
+) -> Query:
     """The query, built from the other arguments unless it is a ``Query`` already.
 
     Raises:
-        InputError: a ``Query`` is combined with an id or boxes.
+        InputError: a ``Query`` is combined with an id, boxes or a text.
     """
     if not isinstance(query, Query):
-        return Query(query, image_id, tuple(boxes))
-    if image_id is not None or boxes:
+        return Query(query, image_id, tuple(boxes), text)
+    if image_id is not None or boxes or text:
         raise InputError("give a Query or keywords, not both")
     return query
 
@@ -125,6 +147,9 @@ class SearchOptions:
 
     max_evalue: float | None = None
     """Omit hits with a higher E-value, or without one."""
+
+    stacks: bool = True
+    """Count versions of one picture (raw and JPEG, edited copies, bursts) as one image; return only the best."""
 
     rerank_depth: int | None = None
     """Number of top-ranked images of each method to verify, 1 to 1000; a higher number finds weaker matches and

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from imagefinder.core.features import Features, FeatureSpec, LocalFeatures
 from imagefinder.core.file_metadata import NO_FILE_METADATA, FileMetadata
 from imagefinder.core.fingerprint import Fingerprint
+from imagefinder.core.previews import KeptKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +100,14 @@ class Entry:
         features: Method name -> features of this image, a batch of one.
         thumbnail: Encoded JPEG of at most 256 x 256 pixels (elongated images: 8,192 x 128); may be empty.
         thumbnail_features: Features of the thumbnail; ``None`` if they were not computed.
+        kept: What the collection keeps of an uploaded image, by kind.
     """
 
     image: ImageRecord
     features: Mapping[str, Features]
     thumbnail: bytes = b""
     thumbnail_features: ThumbnailFeatures | None = None
+    kept: Mapping[KeptKind, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,10 +284,10 @@ class CalibrationInfo:
 
 
 DamageKind: TypeAlias = Literal[
-    "database", "method", "record", "thumbnail", "features", "orphan", "counts", "derived"
+    "database", "method", "record", "thumbnail", "features", "kept", "orphan", "counts", "derived"
 ]
 """Kind of damage: database structure, the record of a method, the record of an image, its thumbnail, its
-features, rows without an owner, counts, or derived data."""
+features, its kept preview or original, rows without an owner, counts, or derived data."""
 
 
 @dataclass(frozen=True, slots=True)

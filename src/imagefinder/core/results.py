@@ -139,7 +139,9 @@ class Hit(Described):
     """Id of the image."""
 
     score: float
-    """Score of the method's matcher or, for several methods together, -log10 of the E-value. Higher is better."""
+    """Score of the method's matcher or, for several methods together, -log10 of the E-value. For a text, the
+    probability that the image shows it; for a text and an image, the sum of both standardised scores. Higher is
+    better."""
 
     evidence: Evidence | None = None
     """Geometric evidence; ``None`` if none was found, or the image was not verified."""
@@ -157,8 +159,48 @@ class Hit(Described):
     methods: Mapping[str, MethodScore] = field(default_factory=dict)
     """Method name -> score of this image by that method."""
 
+    stack: tuple[str, ...] = ()
+    """Ids of the other versions of the same picture (raw and JPEG, edited copies, bursts)."""
+
     note: str = ""
     """What limits the relation, for example "looks the same at this resolution"; usually empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class Label(Described):
+    """A class that an image may show: a suggestion of a classifier."""
+
+    name: str
+    """Name of the class, for example ``espresso``."""
+
+    probability: float
+    """Probability of the class as the classifier states it, 0 to 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class WordsInfo(Described):
+    """How the text of a query was understood. Its scores are not calibrated, so there is no decision."""
+
+    method: str
+    """Name of the method whose vectors were compared with the text."""
+
+    words: tuple[str, ...]
+    """The words and phrases that were searched for."""
+
+    ignored: tuple[str, ...]
+    """Words of the text that the method does not know, and that had no effect."""
+
+    classes: tuple[str, ...]
+    """The classes of the method's classifier that the words name, at most 20; empty without a classifier."""
+
+    threshold: float
+    """An image shows the text if its score is at least this; a search with words alone omits other images."""
+
+    shown: int
+    """Number of images that show the text."""
+
+    best: float | None
+    """Highest score of the text of any image; ``None`` if no image was searched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +244,9 @@ class SearchResult(Described):
     null_model: str | None = None
     """Version of the null model behind the E-values; ``None`` if none was used. Results with equal versions are
     comparable."""
+
+    words: WordsInfo | None = None
+    """How the text of the query was understood; ``None`` without a text."""
 
     @property
     def ids(self) -> list[str]:

@@ -303,11 +303,25 @@ class PortionedJobs(Jobs, Protocol):
         """
         ...
 
-    def release(self, taken: TakenPortion) -> None:
+    def release(self, taken: TakenPortion, *, died: bool = False) -> None:
         """Give back a portion that was not completed.
+
+        Args:
+            taken: The portion.
+            died: Whether a process died with it, so that this start counts (``TakenPortion.starts``).
 
         Raises:
             StoreError: it cannot be stored; another process takes it when the lease is over.
+        """
+        ...
+
+    def rewrite(self, taken: TakenPortion, portions: Sequence[bytes]) -> None:
+        """Replace the data of a portion; this process keeps it if there is one, and any may take them if several.
+
+        A portion that was given to another process is unchanged.
+
+        Raises:
+            StoreError: they cannot be stored.
         """
         ...
 

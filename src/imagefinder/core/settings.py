@@ -97,6 +97,11 @@ class Settings:
         "disk space for popular objects of an object store, in the folder scratch, bytes; 0: none",
         minimum=0,
     )
+    vectors: str = _setting(
+        "rows",
+        "what searches the vectors that propose candidates in a collection in a database: rows (the database "
+        "itself), or a Milvus server such as milvus://host:19530/database",
+    )
     database_seconds: float = _setting(
         30.0, "time limit for an answer of the database server of a collection, seconds", minimum=1
     )
@@ -108,6 +113,13 @@ class Settings:
     )
     scratch: Path = _setting(
         _cache_home, "folder for local files of collections in a database, such as indexes; they can be rebuilt"
+    )
+    preview_cache_bytes: int = _setting(
+        1 << 30, "disk space of the server for previews, in the folder scratch, bytes; 0: none", minimum=0
+    )
+    keep_originals: bool = _setting(
+        False,
+        "keep the originals of uploaded images in the collection; previews of up to 1600 pixels are always kept",
     )
     threads: int = _setting(
         _cores,
@@ -168,6 +180,15 @@ class Settings:
     max_pages: int = _setting(100, "number of pages of a TIFF file that are added, as separate images", minimum=1)
     animation_frames: int = _setting(
         1, "number of frames of an animation that are added, evenly spread, as separate images", minimum=1
+    )
+    stacks: bool = _setting(
+        True,
+        "count versions of one picture (raw and JPEG, edited copies, bursts) as one image, and show only the best",
+    )
+    places: bool = _setting(
+        False,
+        "show where images were taken (coordinates, city, country) in answers, lists and exports, and allow "
+        "filters on it",
     )
     isolate: bool = _setting(
         os.name == "posix", "decode images in separate processes, so that a crash affects only one image"
@@ -412,7 +433,7 @@ class Settings:
     def _shown(self, name: str) -> Any:
         """The value of a setting, without the password in a URL."""
         value = getattr(self, name)
-        return shown(value) if name in ("collection", "collections", "objects") else value
+        return shown(value) if name in ("collection", "collections", "objects", "vectors") else value
 
 
 def _is_link(variable: str, text: str) -> bool:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from imagefinder.core.features import FeatureSpec, LocalFeatures
 from imagefinder.core.file_metadata import FileMetadata
 from imagefinder.core.filters import Filter
 from imagefinder.core.fingerprint import Fingerprint
+from imagefinder.core.listing import BY_ID, EVERYTHING, Group, GroupBy, ListPosition, Order, Selection
+from imagefinder.core.previews import KeptKind
 from imagefinder.core.records import (
     Damage,
     DerivedData,
@@ -137,6 +139,76 @@ class StoreLookups(Protocol):
         ...
 
 
+class StoreListings(Protocol):
+    """Sorted listings of images, and their groups; ``core.listing`` defines by what."""
+
+    def listing(
+        self,
+        selection: Selection = EVERYTHING,
+        order: Order = BY_ID,
+        *,
+        after: ListPosition | None = None,
+        offset: int = 0,
+        limit: int = 100,
+    ) -> list[ImageRecord]:
+        """A page of records, sorted.
+
+        Images added or removed between two pages do not make other images appear twice or not at all.
+
+        Args:
+            selection: Which images to list.
+            order: The order of the listing.
+            after: The position of the last image of the previous page; ``None`` for the beginning.
+            offset: Number of images to skip from there.
+            limit: Maximum number of records.
+
+        Raises:
+            CollectionCorruptError: a record does not match its checksum.
+        """
+        ...
+
+    def groups(
+        self,
+        by: GroupBy,
+        selection: Selection = EVERYTHING,
+        *,
+        after: str | None = None,
+        limit: int | None = None,
+    ) -> list[Group]:
+        """The groups of images, ordered by their value (code points), none of them empty.
+
+        Args:
+            by: What images are grouped by.
+            selection: Which images to group.
+            after: The value of the last group of the previous page; ``None`` for the first page.
+            limit: Maximum number of groups; ``None``: no limit.
+
+        Raises:
+            CollectionCorruptError: a record does not match its checksum.
+        """
+        ...
+
+
+class StoreMetadata(Protocol):
+    """Changes to the metadata of users (``ImageRecord.metadata``)."""
+
+    def edit_metadata(self, ids: Sequence[str], edit: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> int:
+        """Replace the metadata of images by what ``edit`` makes of them, all or none; unknown ids are ignored.
+
+        Args:
+            ids: Ids of the images.
+            edit: Returns the new metadata; called once or more for each image.
+
+        Returns:
+            The number of images whose metadata changed.
+
+        Raises:
+            InputError: the new metadata are not a JSON object.
+            CollectionCorruptError: a record does not match its checksum.
+        """
+        ...
+
+
 class StoreFileMetadata(Protocol):
     """File metadata of images (``ImageRecord.file_metadata``), and the stacks that follow from them."""
 
@@ -222,6 +294,22 @@ class StoreThumbnails(Protocol):
         ...
 
 
+class StoreKept(Protocol):
+    """Previews and originals of uploaded images: ``put`` stores them, and they are dropped with their image."""
+
+    def kept(self, ids: Sequence[str], kind: KeptKind) -> dict[str, bytes]:
+        """The previews or originals of many images, by id; images without one are left out.
+
+        Raises:
+            CollectionCorruptError: one of them does not match its checksum.
+        """
+        ...
+
+    def kept_sizes(self, ids: Sequence[str]) -> dict[str, dict[KeptKind, int]]:
+        """Bytes of what is kept of each of these images, by id and kind; images without anything are left out."""
+        ...
+
+
 class Lease(Protocol):
     """The right to do a piece of work alone, for a limited time; see ``StoreDerived.lease``."""
 
@@ -290,6 +378,21 @@ class StoreUpkeep(Protocol):
             progress: Called with (done, total), in no fixed unit.
         """
         ...
+
+
+class StoreParts(
+    StoreLookups,
+    StoreListings,
+    StoreMetadata,
+    StoreFileMetadata,
+    StoreFailures,
+    StoreThumbnails,
+    StoreKept,
+    StoreDerived,
+    StoreUpkeep,
+    Protocol,
+):
+    """All parts that every store has."""
 
 
 @runtime_checkable

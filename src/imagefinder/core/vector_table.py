@@ -115,6 +115,10 @@ class VectorTable(Protocol):
         """Key -> vector, of those that exist."""
         ...
 
+    def verify(self, model: int) -> list[str]:
+        """Sentences about differences between the vectors and what is searched, if that is a copy of them."""
+        ...
+
     def nbytes(self, model: int) -> int:
         """Bytes of the vectors and of the graph."""
         ...

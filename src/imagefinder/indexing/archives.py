@@ -27,6 +27,7 @@ from imagefinder.indexing.source_item import (
     file_uri,
     is_hidden,
     is_image_name,
+    local_path,
     name_to_text,
 )
 from imagefinder.indexing.zip_names import member_name
@@ -106,6 +107,25 @@ def read_archive(path: str, *, zip_encoding: str = "auto") -> Iterator[Discovere
             name, source, SourceError.code, f"{name} is damaged or truncated: {_reason(error)}", source=source
         )
     yield SourceEnd(source, complete, found, skipped)
+
+
+def zip_member(uri: str, *, zip_encoding: str = "auto") -> SourceItem | None:
+    """The item of one member of a zip archive; ``None`` if the archive or the member cannot be found.
+
+    Args:
+        uri: The ``archive:`` URI of the item, without a page.
+        zip_encoding: As for ``read_archive``.
+    """
+    path = local_path(uri)
+    if path is None or not uri.startswith("archive:") or not _is_zip(path):
+        return None
+    source = uri.removeprefix("archive:").partition("!/")[0]
+    try:
+        return next(
+            (item for regular, item in _zip(path, source, zip_encoding) if regular and item.uri == uri), None
+        )
+    except _ARCHIVE_ERRORS:
+        return None
 
 
 def _zip(path: str, source: str, encoding: str) -> Iterator[tuple[bool, SourceItem]]:

@@ -14,6 +14,7 @@ from imagefinder.core.method import Method
 from imagefinder.core.records import Failure, ImageRecord, ImageStatus
 from imagefinder.core.settings import Settings
 from imagefinder.indexing.failure_log import FailureLog
+from imagefinder.indexing.file_metadata import FileMetadataReader, SidecarFinder
 from imagefinder.indexing.known_images import KnownImages
 from imagefinder.indexing.plan import Task, failed, has_other_uri, id_taken, plan
 from imagefinder.indexing.prefetch import Prefetcher
@@ -21,6 +22,7 @@ from imagefinder.indexing.progress import AddReport, Counters, Progress
 from imagefinder.indexing.pruning import Pruner
 from imagefinder.indexing.reader import DecodeFunction, Reader
 from imagefinder.indexing.source_item import Discovered, SourceEnd, SourceItem
+from imagefinder.indexing.stacks import count_stacked
 from imagefinder.indexing.thumbnails import ThumbnailIndexer
 from imagefinder.indexing.writer import Writer
 
@@ -51,6 +53,7 @@ class Pipeline:
         include_removed: Also add images that were removed from the collection.
         force_prune: Also prune images of folders that have vanished as a whole, and of empty sources.
         thumbnails: Computes the features of thumbnails; ``None``: they are not stored.
+        metadata: Reads file metadata.
         failures: The failures that several runs over portions of the same sources share. Such a run leaves what
             concerns whole sources to ``finish``. ``None``: the run is about all of its sources.
     """
@@ -59,6 +62,7 @@ class Pipeline:
     methods: Sequence[Method]
     settings: Settings
     decode: DecodeFunction
+    metadata: FileMetadataReader
     check_address: Callable[[str], None] | None = None
     verify_content: bool = False
     include_removed: bool = False
@@ -166,9 +170,11 @@ class _Run:
             parts.settings,
             parts.decode,
             known,
+            parts.metadata,
             parts.check_address,
             include_removed=parts.include_removed,
         )
+        self._sidecars = SidecarFinder(parts.metadata.guard)
         self._prefetcher = Prefetcher(items, _PREFETCH_ITEMS)
         self._looked_up: deque[tuple[SourceItem, ImageStatus | None]] = deque()
         self._in_progress: set[str] = set()  # ids, from discovery to storing
@@ -185,7 +191,10 @@ class _Run:
                 self._failures.flush()
                 raise
             self._write_batch()
+            self._writer.merge_bursts()
             self._failures.flush()
+            if not self._is_portion:
+                self._counters.stacked = count_stacked(self._store)
             if not interrupted and not self._is_portion:
                 self._failures.clear_sources(self._pruner.complete_sources)
                 for source in prune_sources:
@@ -236,7 +245,14 @@ class _Run:
             while self._looked_up:
                 item, stored = self._looked_up.popleft()
                 owner = self._owner(item) if has_other_uri(item, stored) else None
-                planned = plan(item, stored, owner, self._methods, verify_content=self._verify_content)
+                planned = plan(
+                    item,
+                    stored,
+                    owner,
+                    self._methods,
+                    sidecars=self._sidecars.find(item.uri),
+                    verify_content=self._verify_content,
+                )
                 if isinstance(planned, Task):
                     return planned
                 if planned is None:
@@ -314,7 +330,8 @@ class _Run:
         elif image.removal:
             self._exclude(task.item)
         elif task.is_stored(image.sha256):
-            self._writer.update_location(task)
+            self._counters.refreshed += task.is_refresh
+            self._writer.update(task, image)
             self._unchanged(task.item)
         else:
             assert task.owner is not None  # noqa: S101 - changed bytes are decoded unless the id is taken

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from imagefinder.core.errors import ImagefinderError, InputError
 from imagefinder.core.metadata import check_new_id
 from imagefinder.core.records import Failure, ImageRecord, ImageStatus
+from imagefinder.indexing.file_metadata import NO_SIDECARS, Sidecars
 from imagefinder.indexing.source_item import SourceItem, is_same_stamp
 
 ID_TAKEN = "id_taken"
@@ -23,12 +24,21 @@ class Task:
         stored: Status of the stored image with its id, if any.
         missing: Methods without stored features for this image.
         owner: The stored image with its id, if that came from another source.
+        sidecars: The files that belong to the item.
     """
 
     item: SourceItem
     stored: ImageStatus | None
     missing: tuple[str, ...]
     owner: ImageRecord | None = None
+    sidecars: Sidecars = NO_SIDECARS
+
+    @property
+    def is_refresh(self) -> bool:
+        """Whether the stored file metadata may be outdated."""
+        return self.stored is not None and (
+            self.stored.file_stamp != self.sidecars.stamp or self.stored.uri != self.item.uri
+        )
 
     def is_stored(self, sha256: str) -> bool:
         """Whether an image with this id and these bytes is stored."""
@@ -56,6 +66,7 @@ def plan(
     owner: ImageRecord | None,
     methods: Collection[str],
     *,
+    sidecars: Sidecars = NO_SIDECARS,
     verify_content: bool = False,
 ) -> Task | Failure | None:
     """Decide whether to read an item, to reject it, or to do nothing because the store is up to date.
@@ -65,6 +76,8 @@ def plan(
         stored: Status of the stored image with its id, if any.
         owner: The stored image with its id, if that belongs to another source.
         methods: Names of the methods to extract.
+        sidecars: The files that belong to the item. If they have changed, its file metadata are read again; those
+            of an image behind a URL only when it is downloaded.
         verify_content: Read the item even if its stamp shows no change.
 
     Returns:
@@ -72,7 +85,9 @@ def plan(
     """
     missing = tuple(name for name in methods if stored is None or name not in stored.methods)
     if stored is not None and not has_other_uri(item, stored):
-        is_unchanged = item.read is None or is_same_stamp(stored.stamp, item.stamp)
+        is_unchanged = item.read is None or (
+            is_same_stamp(stored.stamp, item.stamp) and stored.file_stamp == sidecars.stamp
+        )
         if not missing and is_unchanged and not verify_content:
             return None
     if owner is not None and owner.uri and item.read is None:
@@ -83,7 +98,7 @@ def plan(
     except InputError as error:
         message = f"{error.message}; shorten the path, or add the image by a list, with a shorter id"
         return Failure(item.id, item.uri, error.code, message, source=item.source)
-    return Task(item, stored, missing, owner)
+    return Task(item, stored, missing, owner, sidecars)
 
 
 def failed(item: SourceItem, error: BaseException) -> Failure:

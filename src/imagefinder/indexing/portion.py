@@ -13,10 +13,11 @@ from functools import partial
 from typing import Any
 
 from imagefinder.core.addresses import is_web_address
+from imagefinder.core.pages import page_name
 from imagefinder.indexing.guard import Guard
 from imagefinder.indexing.source_item import Discovered, SourceItem, local_path, read_file
 
-VERSION = 1
+VERSION = 2
 """Version of the format of portions. A worker takes only portions of versions that it knows (``VERSIONS``)."""
 
 VERSIONS = (VERSION,)
@@ -26,19 +27,44 @@ IMAGES = 64
 
 
 @dataclass(frozen=True, slots=True)
+class Lacking:
+    """What a collection lacks of a portion, so that a repetition counts what was stored before as added.
+
+    Attributes:
+        new: Ids of images that it does not have.
+        changed: Ids of those that it has with another stamp, or without features of a method.
+    """
+
+    new: frozenset[str]
+    changed: frozenset[str]
+
+    def of(self, image_id: str) -> Lacking:
+        """What it lacks of one image and its pages."""
+        pages = page_name(image_id, 2).removesuffix("2")
+
+        def own(ids: frozenset[str]) -> frozenset[str]:
+            return frozenset(one for one in ids if one == image_id or one.startswith(pages))
+
+        return Lacking(own(self.new), own(self.changed))
+
+
+@dataclass(frozen=True, slots=True)
 class Portion:
     """Images of a source.
 
     Attributes:
         items: The images; each is a file or behind a URL.
+        lacking: What the collection lacked before the portion was first added; ``None``: it was not added yet.
     """
 
     items: tuple[SourceItem, ...]
+    lacking: Lacking | None = None
 
     def to_bytes(self) -> bytes:
         """The portion as bytes of ``VERSION``; ``from_bytes`` is the inverse."""
         items = [[item.id, item.uri, item.source, item.stamp, dict(item.metadata)] for item in self.items]
-        return zlib.compress(json.dumps(items).encode("ascii"), 1)
+        lacking = None if self.lacking is None else [sorted(self.lacking.new), sorted(self.lacking.changed)]
+        return zlib.compress(json.dumps([items, lacking]).encode("ascii"), 1)
 
     @classmethod
     def from_bytes(cls, data: bytes, guard: Guard) -> Portion:
@@ -52,7 +78,9 @@ class Portion:
             ValueError: the data are damaged.
         """
         try:
-            return cls(tuple(_item(*row, guard=guard) for row in _rows(data)))
+            rows, lacking = json.loads(zlib.decompress(data))
+            items = tuple(_item(*row, guard=guard) for row in rows)
+            return cls(items, None if lacking is None else Lacking(*map(frozenset, lacking)))
         except (zlib.error, ValueError, TypeError, RecursionError) as error:
             raise ValueError(f"damaged portion: {error}") from error
 
@@ -75,13 +103,6 @@ def portions(items: Iterator[Discovered], images: int = IMAGES) -> Iterator[Port
             waiting = []
     if waiting:
         yield Portion(tuple(waiting))
-
-
-def _rows(data: bytes) -> list[Any]:
-    rows = json.loads(zlib.decompress(data))
-    if not isinstance(rows, list):
-        raise TypeError("it is not a list")
-    return rows
 
 
 def _item(image_id: str, uri: str, source: str, stamp: str, metadata: Any, *, guard: Guard) -> SourceItem:

@@ -67,6 +67,8 @@ class AddReport:
         notes: Further messages for the user, for example why nothing was pruned.
         moved: Number of images whose file was moved or renamed; they keep their features and metadata.
         excluded: Number of images skipped because they were removed from the collection earlier.
+        refreshed: Number of unchanged images whose file metadata were read again.
+        stacked: Number of images of the collection that count as one with another image of their stack.
         failed: Number of failures.
     """
 
@@ -83,6 +85,8 @@ class AddReport:
     moved: int = 0
     excluded: int = 0
     failed_before: int = 0
+    refreshed: int = 0
+    stacked: int = 0
     failed: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
@@ -113,6 +117,8 @@ class Counters:
     notes: list[str] = field(default_factory=list)
     current: str = ""
     left_out: int = 0
+    refreshed: int = 0
+    stacked: int = 0
     _started: float = field(init=False, default_factory=time.monotonic)
     _reported: float = field(init=False)
 
@@ -170,4 +176,6 @@ class Counters:
             moved=self.moved,
             excluded=self.excluded,
             failed_before=len(self.known_failures),
+            refreshed=self.refreshed,
+            stacked=self.stacked,
         )

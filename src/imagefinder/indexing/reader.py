@@ -7,16 +7,18 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from imagefinder.core.errors import ImageTooLargeError
 from imagefinder.core.features import Decoded
+from imagefinder.core.file_metadata import NO_FILE_METADATA, FileMetadata
 from imagefinder.core.records import Entry, Removal
 from imagefinder.core.settings import Settings
 from imagefinder.images.resize import thumbnail
 from imagefinder.indexing.byte_budget import ByteBudget
+from imagefinder.indexing.file_metadata import FileMetadataReader
 from imagefinder.indexing.known_images import KnownImages
 from imagefinder.indexing.plan import Task
 
@@ -47,6 +49,7 @@ class ReadImage:
         thumbnail: JPEG thumbnail; empty if the stored one remains.
         known: A stored image with the same bytes, whose features are used again; ``None`` if there is none.
         removal: The removal of the file from the collection, if it was moved since; otherwise ``None``.
+        file_metadata: What the file says about the image.
     """
 
     sha256: str
@@ -55,6 +58,7 @@ class ReadImage:
     thumbnail: bytes = b""
     known: Entry | None = None
     removal: Removal | None = None
+    file_metadata: FileMetadata = NO_FILE_METADATA
 
     @property
     def nbytes(self) -> int:
@@ -90,6 +94,7 @@ class Reader:
         settings: Settings,
         decode: DecodeFunction,
         known: KnownImages,
+        metadata: FileMetadataReader,
         check_address: Callable[[str], None] | None = None,
         *,
         include_removed: bool = False,
@@ -100,6 +105,7 @@ class Reader:
             settings: ``batch_size``, ``threads``, ``fetch_*`` and ``max_image_*`` are used.
             decode: Decodes an image.
             known: Finds stored and removed images with the same bytes.
+            metadata: Reads file metadata.
             check_address: Called with every IP address before connecting to it; raises ``FetchError`` to reject
                 it.
             include_removed: Also return images that were removed from the collection.
@@ -107,6 +113,7 @@ class Reader:
         self._settings = settings
         self._decode = decode
         self._known = known
+        self._metadata = metadata
         self._include_removed = include_removed
         self._check_address = check_address
         self._large = threading.Lock()  # one large image at a time, to bound memory
@@ -202,6 +209,16 @@ class Reader:
             started.data = None
             self._budget.adjust(-len(data))
         sha256 = hashlib.sha256(data).hexdigest()
+        if not task.needs_pixels(sha256) and not task.is_refresh:
+            return ReadImage(sha256, len(data))
+        return replace(
+            self._pixels(started, data, sha256),
+            file_metadata=self._metadata.read(task.item.id, task.item.uri, data, task.sidecars),
+        )
+
+    def _pixels(self, started: _StartedTask, data: bytes, sha256: str) -> ReadImage:
+        """The pixels of an image, or its known features, as far as they are needed."""
+        task = started.task
         if not task.needs_pixels(sha256):
             return ReadImage(sha256, len(data))
         removal = None if task.stored else self._known.removal(task.item, sha256)

@@ -9,13 +9,18 @@ from typing import NamedTuple
 from imagefinder.core.contracts import Store
 from imagefinder.core.errors import ModelError, StoreError, UnknownImageError
 from imagefinder.core.features import Features, RgbImage, rescale
+from imagefinder.core.file_metadata import FileMetadata
 from imagefinder.core.method import Method
 from imagefinder.core.records import Entry, ImageRecord
 from imagefinder.indexing.known_images import KnownImages
 from imagefinder.indexing.missing import is_gone
 from imagefinder.indexing.plan import Task
 from imagefinder.indexing.reader import ReadImage
+from imagefinder.indexing.stacks import merge_bursts
 from imagefinder.indexing.thumbnails import ThumbnailIndexer
+
+_REFRESHED = 256
+"""Number of file metadata that are written at once."""
 
 
 class Written(NamedTuple):
@@ -44,6 +49,8 @@ class Writer:
         self._known = known
         self._thumbnails = thumbnails
         self._batch: list[tuple[Task, ReadImage]] = []
+        self._refreshed: dict[str, FileMetadata] = {}
+        self._bursts: set[str] = set()
 
     def __len__(self) -> int:
         """Number of images in the batch."""
@@ -80,22 +87,27 @@ class Writer:
             entries = self._with_thumbnail_features(entries, [one.image.id if one else "" for one in read])
             self._store.put(entries, replacing=[record.id for record in moved.values()])
         for i in further:
-            task = self._batch[i][0]
+            task, image = self._batch[i]
             try:
                 self._store.put_features(task.item.id, features[i])
-                self.update_location(task)
+                self.update(task, image)
             except UnknownImageError as error:
                 errors[i] = error
+        self._write_refreshed()
         tasks, self._batch = [task for task, _ in self._batch], []
         return [Written(task, i in moved, errors.get(i)) for i, task in enumerate(tasks)]
 
-    def update_location(self, task: Task) -> None:
-        """Record the location of an image whose bytes have not changed."""
+    def update(self, task: Task, image: ReadImage) -> None:
+        """Record the location and the file metadata of an image whose bytes have not changed."""
         item, stored = task.item, task.stored
         assert stored is not None  # noqa: S101 - its bytes were compared
         if task.owner is None:
             if (item.uri, item.stamp) != (stored.uri, stored.stamp):
                 self._store.touch(item.id, uri=item.uri, stamp=item.stamp)
+            if image.file_metadata.stamp:
+                self._refreshed[item.id] = image.file_metadata
+                if len(self._refreshed) >= _REFRESHED:
+                    self._write_refreshed()
         elif not task.owner.uri or is_gone(task.owner.uri):
             # The file has moved: the image now belongs to this source and keeps its features.
             record = replace(
@@ -104,6 +116,7 @@ class Writer:
                 source=item.source,
                 stamp=item.stamp,
                 metadata=item.metadata or task.owner.metadata,
+                file_metadata=self._noted(image.file_metadata),
             )
             status = self._store.status([item.id]).get(item.id)
             if status is None:  # deleted a moment ago
@@ -111,6 +124,19 @@ class Writer:
             features = {name: self._store.features(item.id, name) for name in status.methods}
             entry = Entry(record, features, self._store.thumbnail(item.id))
             self._store.put(self._with_thumbnail_features([entry], [item.id]))
+
+    def merge_bursts(self) -> None:
+        """Join the stacks of the bursts whose images were written."""
+        merge_bursts(self._store, self._bursts)
+
+    def _write_refreshed(self) -> None:
+        if self._refreshed:
+            self._store.put_file_metadata({i: self._noted(found) for i, found in self._refreshed.items()})
+            self._refreshed = {}
+
+    def _noted(self, found: FileMetadata) -> FileMetadata:
+        self._bursts.update({found.burst} - {""})
+        return found
 
     def _with_thumbnail_features(self, entries: list[Entry], origins: Sequence[str]) -> list[Entry]:
         return self._thumbnails.with_features(entries, origins) if self._thumbnails else entries
@@ -155,6 +181,7 @@ class Writer:
             source=item.source,
             stamp=item.stamp,
             metadata=metadata,
+            file_metadata=self._noted(image.file_metadata),
         )
         if image.known:
             return Entry(record, image.known.features, image.known.thumbnail)

@@ -24,7 +24,7 @@ _READ_VERBS = "GET|HEAD"
 RULES: tuple[tuple[str, str, AccessLevel], ...] = (
     (_READ_VERBS, r"/|/web/.*|/docs|/docs\.css|/openapi\.json|/health(/.*)?", "none"),
     (_READ_VERBS, r"/.*", "read"),
-    ("POST", r"/v1/collections/[^/]+/search|/v1/compare|/[^/]+-similar-images", "read"),
+    ("POST", r"/v1/collections/[^/]+/(search|exports)|/v1/compare|/[^/]+-similar-images", "read"),
 )
 """(HTTP methods, paths, required access). The first match applies; without a match, ``write`` is required."""
 
@@ -53,14 +53,21 @@ def is_local(host: str) -> bool:
         return False
 
 
+def only_local(settings: Settings) -> bool:
+    """Whether only this machine can reach a server with these settings.
+
+    A public name in ``allowed_hosts`` implies a proxy through which others can reach it.
+    """
+    return all(map(is_local, (settings.host, *settings.allowed_hosts)))
+
+
 def keys_required(settings: Settings) -> bool:
     """Whether a server with these settings requires API keys.
 
-    ``auto`` requires keys unless only this machine can reach the server. A public name in ``allowed_hosts``
-    implies a proxy through which others can reach it.
+    ``auto`` requires keys unless only this machine can reach the server.
     """
     if settings.auth == "auto":
-        return not all(map(is_local, (settings.host, *settings.allowed_hosts)))
+        return not only_local(settings)
     return settings.auth == "on"
 
 

@@ -204,7 +204,10 @@ def _middleware(settings: Settings, service: Service) -> list[Middleware]:
         allow_origins=settings.cors_origins,
         allow_methods=("GET", "HEAD", "POST", "PUT", "DELETE"),
         allow_headers=("Authorization", "X-Api-Key", "X-Request-Id", "Content-Type", "Last-Event-ID"),
-        expose_headers=("X-Request-Id", "Retry-After", "Location", "ETag"),
+        expose_headers=(
+            *("X-Request-Id", "Retry-After", "Location", "ETag"),
+            *("X-Preview-Source", "X-Preview-Reason"),
+        ),
     )
     return [
         Middleware(RequestContextMiddleware, metrics=service.metrics),

@@ -72,6 +72,7 @@ KINDS: Mapping[str, ProblemKind] = {
     "unknown_job": ProblemKind(404, "Unknown job"),
     "no_duplicate_report": ProblemKind(404, "Duplicates not computed yet"),
     "content_gone": ProblemKind(404, "Original not available"),
+    "location_hidden": ProblemKind(403, "Paths not shown"),
     "no_thumbnail": ProblemKind(404, "No thumbnail"),
     "method_not_allowed": ProblemKind(405, "HTTP method not allowed"),
     "upload_timeout": ProblemKind(408, "Upload timed out", retryable=True),
@@ -89,6 +90,7 @@ KINDS: Mapping[str, ProblemKind] = {
     "invalid_image": ProblemKind(422, "Unusable image"),
     "invalid_input": ProblemKind(422, "Invalid input"),
     "invalid_filter": ProblemKind(422, "Invalid filter"),
+    "unknown_words": ProblemKind(422, "Unknown words"),
     "address_not_allowed": ProblemKind(422, "Address not allowed"),
     "fetch_failed": ProblemKind(422, "Download failed"),
     "fetch_failed_for_now": ProblemKind(424, "Download failed temporarily", retryable=True),
@@ -308,7 +310,7 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def parameter(_: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
-        name, limits = str(first["loc"][-1]), first.get("ctx", {})
+        name, limits = str(first["loc"][1] if len(first["loc"]) > 2 else first["loc"][-1]), first.get("ctx", {})
         limit = {"limit": next(iter(limits.values()))} if first["type"].endswith("_equal") else {}
         detail = f"{name}: {validation.message(first)}"
         return Problem("invalid_parameter", detail, hint=validation.HINT, field=name, **limit).response()

@@ -19,11 +19,11 @@ from imagefinder.server.errors import Problem
 from imagefinder.server.request_context import link
 
 _BY_PATH = re.compile(
-    rb"(?P<collection>/v1/collections/[^/]+)/(?P<kind>image|thumbnail|content)s/(?P<id>.*)"
+    rb"(?P<collection>/v1/collections/[^/]+)/(?P<kind>image|thumbnail|preview|content)s/(?P<id>.*)"
     rb"|(?P<search>/v1/explanations/[^/]+)/(?P<part>image|drawing|picture)s/(?P<of>.*)",
     re.DOTALL,
 )
-_OPERATION = re.compile(r"(/v1/(?:collections|explanations)/\{\w+\})/(image|thumbnail|content|drawing)")
+_OPERATION = re.compile(r"(/v1/(?:collections|explanations)/\{\w+\})/(image|thumbnail|preview|content|drawing)")
 _BY_ID = "_by_id"
 _PLAIN = re.compile(r"[\w .~@+,()-]+")
 
@@ -43,7 +43,7 @@ def image_path(parent: str, kind: str, image_id: str) -> str:
 
     Args:
         parent: Path of the collection or of the search.
-        kind: ``image``, ``thumbnail``, ``content`` or ``drawing``.
+        kind: ``image``, ``thumbnail``, ``preview``, ``content`` or ``drawing``.
         image_id: Id of the image.
     """
     if all(part not in {".", ".."} and _PLAIN.fullmatch(part) for part in image_id.split("/")):

@@ -6,12 +6,11 @@ Client input cannot create new time series.
 
 from __future__ import annotations
 
-import contextlib
 import math
 import platform
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import partial
+from typing import TypeAlias
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -19,12 +18,12 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from imagefinder.collection import Collection
-from imagefinder.core.errors import ImagefinderError
 from imagefinder.core.jobs import JobState
 from imagefinder.core.records import StoreInfo
 from imagefinder.core.results import SearchResult
 from imagefinder.models import loads
 from imagefinder.server.admission import Admission
+from imagefinder.server.timed_read import TimedRead
 
 NO_ROUTE = "(none)"
 """Route label of requests that match no route or are refused before routing."""
@@ -41,8 +40,11 @@ _SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 
 _SIZES_SECONDS = 10.0
 """Maximum age of the collection sizes; caching keeps a scrape cheap."""
 
+_SCRAPE_SECONDS = 5.0
+"""Time for the engines behind a scrape to answer, all together: a hung one does not hold the other metrics."""
+
 _ENGINE_SECONDS = 2.0
-"""Time for the engines of a store to answer, so that a scrape ends in time."""
+"""Time for an engine to show that it answers, before anything waits for it."""
 
 _MEASURES = {
     "database_connections_open": "Connections of this process to the database",
@@ -53,11 +55,15 @@ _MEASURES = {
     "database_synchronous_standbys": "Standbys that commits wait for",
     "database_standby_lag_bytes": "Bytes of the log that the slowest standby has not applied",
     "database_standby_lag_seconds": "Delay of the slowest standby, seconds",
+    "vectors_behind": "Vectors that Milvus lacks, which searches compare in the database",
 }
 """Names of ``SupportsMonitoring.measures`` -> their descriptions."""
 
 ListCollections = Callable[[], Iterable[tuple[str, StoreInfo]]]
 """Returns the name and state of each open collection."""
+
+Deadline: TypeAlias = Callable[[], float]
+"""Returns the time (``time.monotonic()``) until which the present scrape waits for engines."""
 
 
 class Metrics:
@@ -117,8 +123,9 @@ class Metrics:
         self._ready_seconds = Gauge(
             "imagefinder_ready_seconds", "Duration of the startup; 0 until it is complete", registry=self.registry
         )
+        self._until = 0.0
         self._watch(admission)
-        self.registry.register(_Sizes(collections, self._methods))
+        self.registry.register(_Sizes(collections, self._methods, self._deadline))
         self.registry.register(_Loads())
         ProcessCollector(registry=self.registry)
 
@@ -133,7 +140,7 @@ class Metrics:
 
     def watch_store(self, collection: Callable[[], Collection]) -> None:
         """Report the state of the engines behind the default collection, and of its indexes, from now on."""
-        self.registry.register(_Engines(collection, self._methods))
+        self.registry.register(_Engines(collection, self._methods, self._deadline))
 
     def watch_jobs(self, count: Callable[[JobState], int]) -> None:
         """Report the number of jobs from now on.
@@ -141,10 +148,7 @@ class Metrics:
         Args:
             count: Returns the number of jobs in a state.
         """
-        jobs = Gauge("imagefinder_jobs", "Queued and running jobs", ("state",), registry=self.registry)
-        states: tuple[JobState, ...] = ("queued", "running")
-        for state in states:
-            jobs.labels(state).set_function(partial(_counted, count, state))
+        self.registry.register(_Jobs(count, self._deadline))
 
     def request_started(self) -> None:
         """Count the start of a request."""
@@ -199,15 +203,20 @@ class Metrics:
         Returns:
             Encoded metrics, content type.
         """
+        self._until = time.monotonic() + _SCRAPE_SECONDS
         encode, content_type = choose_encoder(accept)
         return encode(self.registry), content_type
+
+    def _deadline(self) -> float:
+        return self._until
 
 
 class _Sizes(Collector):
     """Collects the sizes of the collections."""
 
-    def __init__(self, collections: ListCollections, methods: frozenset[str]) -> None:
-        self._collections = collections
+    def __init__(self, collections: ListCollections, methods: frozenset[str], until: Deadline) -> None:
+        self._sizes = TimedRead(lambda: dict(collections()))
+        self._until = until
         self._methods = methods
         self._cached: Mapping[str, StoreInfo] = {}
         self._at = -_SIZES_SECONDS
@@ -219,12 +228,13 @@ class _Sizes(Collector):
     def collect(self) -> Iterator[Metric]:
         """The sizes, at most ten seconds old; the last valid ones while a collection cannot be read."""
         if time.monotonic() - self._at >= _SIZES_SECONDS:
-            # /health and the log report the error. The other metrics must stay available.
-            with contextlib.suppress(ImagefinderError):
-                self._cached = dict(self._collections())
+            found = self._sizes.value(self._until())
+            self._cached = self._cached if found is None else found
             self._at = time.monotonic()
         images = GaugeMetricFamily(
-            "imagefinder_collection_images", "Images in a collection", labels=("collection",)
+            "imagefinder_collection_images",
+            "Images in a collection; the last known number while it does not answer",
+            labels=("collection",),
         )
         failures = GaugeMetricFamily(
             "imagefinder_collection_failures", "Images that could not be added", labels=("collection",)
@@ -246,8 +256,10 @@ class _Sizes(Collector):
 class _Engines(Collector):
     """Collects whether the engines of the default collection answer, their numbers, and what its indexes lack."""
 
-    def __init__(self, collection: Callable[[], Collection], methods: frozenset[str]) -> None:
+    def __init__(self, collection: Callable[[], Collection], methods: frozenset[str], until: Deadline) -> None:
         self._collection = collection
+        self._engines = TimedRead(self._read)
+        self._until = until
         self._methods = methods
         self._known: Collection | None = None
         self._cached: list[Metric] = []
@@ -260,35 +272,31 @@ class _Engines(Collector):
     def collect(self) -> Iterator[Metric]:
         """The state, at most ten seconds old."""
         if time.monotonic() - self._at >= _SIZES_SECONDS:
-            self._cached = self._read()
+            found = self._engines.value(self._until())
+            available = GaugeMetricFamily(
+                "imagefinder_store_available",
+                f"1 if the engines of the default collection answer within {_SCRAPE_SECONDS:g} s, otherwise 0",
+                value=float(found is not None),
+            )
+            self._cached = [available, *(found or ())]
             self._at = time.monotonic()
         yield from self._cached
 
     def _read(self) -> list[Metric]:
-        available = GaugeMetricFamily(
-            "imagefinder_store_available",
-            "1 if the engines of the default collection answer, otherwise 0",
-            value=0,
+        if self._known is not None:
+            self._known.probe(_ENGINE_SECONDS)  # before anything that waits for a hung engine
+        collection = self._known = self._collection()
+        found: list[Metric] = [
+            GaugeMetricFamily(f"imagefinder_{name}", _MEASURES[name], value=value)
+            for name, value in collection.measures().items()
+        ]
+        waiting = GaugeMetricFamily(
+            "imagefinder_index_waiting_images", "Images that an ANN index does not have yet", labels=("method",)
         )
-        found: list[Metric] = [available]
-        with contextlib.suppress(ImagefinderError):  # /health and the log report the error
-            if self._known is not None:
-                self._known.probe(_ENGINE_SECONDS)  # before anything that waits for a hung engine
-            collection = self._known = self._collection()
-            for name, value in collection.measures().items():
-                found.append(GaugeMetricFamily(f"imagefinder_{name}", _MEASURES[name], value=value))
-            waiting = GaugeMetricFamily(
-                "imagefinder_index_waiting_images",
-                "Images that an ANN index does not have yet",
-                labels=("method",),
-            )
-            for state in collection.index_states():
-                if state.method in self._methods:
-                    waiting.add_metric((state.method,), state.waiting)
-            found.append(waiting)
-            available.samples.clear()
-            available.add_metric((), 1)
-        return found
+        for state in collection.index_states():
+            if state.method in self._methods:
+                waiting.add_metric((state.method,), state.waiting)
+        return [*found, waiting]
 
 
 class _Loads(Collector):
@@ -310,9 +318,26 @@ class _Loads(Collector):
         yield from (times, seconds)
 
 
-def _counted(count: Callable[[JobState], int], state: JobState) -> float:
-    """The number of jobs in a state; not a number while they cannot be read, so that other metrics work."""
-    try:
-        return count(state)
-    except ImagefinderError:
-        return math.nan
+class _Jobs(Collector):
+    """Collects the numbers of jobs."""
+
+    def __init__(self, count: Callable[[JobState], int], until: Deadline) -> None:
+        states: tuple[JobState, ...] = ("queued", "running")
+        self._unknown: Mapping[JobState, float] = dict.fromkeys(states, math.nan)
+        self._counts = TimedRead(lambda: {state: float(count(state)) for state in states})
+        self._until = until
+
+    def describe(self) -> Iterable[Metric]:
+        """An empty description, so that registration does not collect."""
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        """The number of jobs in each state."""
+        jobs = GaugeMetricFamily(
+            "imagefinder_jobs",
+            f"Queued and running jobs; NaN if they cannot be counted within {_SCRAPE_SECONDS:g} s",
+            labels=("state",),
+        )
+        for state, number in (self._counts.value(self._until()) or self._unknown).items():
+            jobs.add_metric((state,), number)
+        yield jobs

@@ -19,7 +19,7 @@ from imagefinder.search.encoding import NO_PIXELS, QueryImage
 from imagefinder.search.trace import HitTrace, Matches, Trace
 from imagefinder.server.search_cache import CachedSearch
 
-FORMAT = 1
+FORMAT = 2
 
 UNREADABLE = (ValueError, TypeError, KeyError, IndexError, RecursionError)
 """What ``from_bytes`` raises for damaged data, and those of another version."""
@@ -48,7 +48,7 @@ def to_bytes(search: CachedSearch) -> bytes:
         "sha256": search.sha256,
         "size": search.size,
         "records": [_plain(record) for record in (search.records or {}).values()],
-        "query": [query.id, query.boxes],
+        "query": [query.id, query.boxes, query.text],
         "options": _plain(trace.options),
         "result": _plain(trace.result),
         "image": {name: getattr(image, name) for name in _IMAGE},
@@ -74,14 +74,14 @@ def from_bytes(data: bytes) -> CachedSearch:
     document = json.loads(arrays["document"].tobytes())
     if document["format"] != FORMAT:
         raise ValueError(f"it has format {document['format']!r}; this version reads format {FORMAT}")
-    query_id, boxes = document["query"]
+    query_id, boxes, text = document["query"]
     image = QueryImage(
         NO_PIXELS,
         **{name: _tuples(document["image"][name]) for name in _IMAGE},
         thumbnail=arrays["thumbnail"].tobytes(),
     )
     trace = Trace(
-        query=Query(arrays["query"].tobytes() if "query" in arrays else None, query_id, _tuples(boxes)),
+        query=Query(arrays["query"].tobytes() if "query" in arrays else None, query_id, _tuples(boxes), text),
         options=_read(SearchOptions, document["options"]),
         result=_read(SearchResult, document["result"]),
         image=image,

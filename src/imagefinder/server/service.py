@@ -12,7 +12,8 @@ from typing import Annotated, TypeVar, cast
 from fastapi import Depends, Request
 from starlette.requests import ClientDisconnect
 
-from imagefinder.core.errors import StoreError
+from imagefinder.core.disk_cache import DiskCache
+from imagefinder.core.errors import SettingsError, StoreError
 from imagefinder.core.service_contracts import Keys
 from imagefinder.core.settings import Settings
 from imagefinder.images.fetching.fetcher import HttpFetcher
@@ -59,6 +60,7 @@ class Service:
         started_at: Time at which the server started.
         streams: Open event streams.
         fetcher: Downloads URLs from clients, with checked addresses.
+        previews: Rendered previews, on the disk of this machine.
     """
 
     settings: Settings
@@ -76,6 +78,7 @@ class Service:
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     streams: EventStreams = field(default_factory=EventStreams)
     fetcher: HttpFetcher = field(init=False)
+    previews: DiskCache = field(init=False)
     _downloads: FairPool = field(init=False)
     _blocking: FairPool = field(init=False)
     _monitoring: FairPool = field(init=False)
@@ -90,6 +93,7 @@ class Service:
             connections=settings.fetch_connections,
             check=None if settings.fetch_private else require_public,
         )
+        self.previews = _preview_cache(settings)
         # A download waits instead of computing, so it needs no place among the computing requests.
         downloads = FairShare(settings.fetch_connections)
         self._downloads = FairPool(settings.fetch_connections, name="imagefinder-fetch", share=downloads)
@@ -166,6 +170,16 @@ class Service:
         """End the event streams at shutdown; each one first reports the state of its job."""
         self.jobs.stop_watchers()
         await self.streams.end()
+
+
+def _preview_cache(settings: Settings) -> DiskCache:
+    try:
+        folder, most = settings.folder("scratch"), settings.preview_cache_bytes
+    except SettingsError as error:  # no home folder
+        folder, most = settings.scratch, 0
+        if settings.preview_cache_bytes:
+            log.warning("previews are not cached: %s", error.message)
+    return DiskCache(folder / "previews", most, what="previews")
 
 
 async def _service(request: Request) -> Service:

@@ -94,6 +94,7 @@ async def read_form(
     reserve: ReserveBytes,
     max_total: int | None = None,
     texts: bool = False,
+    instead: str = "",
     max_parts: int = MAX_PARTS,
 ) -> MultipartForm:
     """The files and texts of a multipart form.
@@ -105,6 +106,7 @@ async def read_form(
         reserve: Called with the size of each chunk that is kept.
         max_total: Largest total size of all files, bytes; default: ``max_bytes``.
         texts: Whether to keep text fields; otherwise they are ignored.
+        instead: Name of a text field; a form that has it needs no files.
         max_parts: Largest number of parts.
 
     Raises:
@@ -127,6 +129,7 @@ async def read_form(
             hint=f"let the HTTP library set the Content-Type; {_CURL_HINT}",
         )
     collector = _FormCollector(files, max_bytes, limit, reserve, texts=texts, max_parts=max_parts)
+    collector.instead = instead
     body = PreambleFilter(boundary, MultipartParser(boundary, collector.callbacks()).write)
     try:
         received = await _feed(request, body.write, limit + FORM_OVERHEAD, lambda what: _too_large(what, limit))
@@ -292,6 +295,7 @@ class _FormCollector:
         self._counts = dict.fromkeys(wanted, 0)
         self._files: list[tuple[str, bytearray]] = []
         self._texts: list[tuple[str, bytearray]] = []
+        self.instead = ""
         self._names: list[str] = []
         self._ended = False
         self._part: bytearray | None = None
@@ -342,7 +346,7 @@ class _FormCollector:
                 field=name,
                 limit=most,
             )
-        if count:
+        if count or (self.instead and name not in self._names and self.instead in self._names):
             return
         if name in self._names:
             raise Problem(

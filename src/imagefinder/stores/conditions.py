@@ -60,3 +60,13 @@ def joined(parts: Sequence[SqlCondition], operator: str) -> SqlCondition:
     return SqlCondition(
         f"({operator.join(part.sql for part in parts)})", tuple(value for part in parts for value in part.values)
     )
+
+
+def is_plain_text(text: str) -> bool:
+    """Whether JSON and databases contain a text to search for as it is: printable ASCII without escapes."""
+    return text.isascii() and text.isprintable() and not set(text) & set('"\\')
+
+
+def like_pattern(text: str) -> str:
+    """The pattern of ``LIKE ... ESCAPE '!'`` for values that contain a text."""
+    return f"%{''.join(f'!{one}' if one in '!%_' else one for one in text)}%"

@@ -15,6 +15,7 @@ from imagefinder.core.errors import MethodNotIndexedError, StoreError, UnknownIm
 from imagefinder.core.features import Features, FeatureSpec, concatenate
 from imagefinder.core.filters import Filter, contains_text
 from imagefinder.core.fingerprint import Fingerprint
+from imagefinder.core.previews import KeptKind
 from imagefinder.core.records import (
     NO_FEATURES,
     Changes,
@@ -38,6 +39,7 @@ from imagefinder.stores.digests import entry_digest
 from imagefinder.stores.memory_derived import DerivedInMemory
 from imagefinder.stores.memory_feed import FeedInMemory
 from imagefinder.stores.memory_file_metadata import FileMetadataInMemory
+from imagefinder.stores.memory_listings import ListingsInMemory
 from imagefinder.stores.memory_thumbnails import ThumbnailsInMemory, read_only_thumbnail
 
 
@@ -48,9 +50,10 @@ class _Image:
     thumbnail_features: ThumbnailFeatures | None = None
     features: dict[str, Features] = field(default_factory=dict)
     keys: dict[str, int] = field(default_factory=dict)
+    kept: Mapping[KeptKind, bytes] = field(default_factory=dict)
 
 
-class MemoryStore(ThumbnailsInMemory, FileMetadataInMemory):
+class MemoryStore(ListingsInMemory, ThumbnailsInMemory, FileMetadataInMemory):
     """Stores everything in dictionaries; arrays are copied on input."""
 
     def __init__(self) -> None:
@@ -97,7 +100,9 @@ class MemoryStore(ThumbnailsInMemory, FileMetadataInMemory):
                 if image_id in self._images:
                     self._drop_features(self._images[image_id], list(self._images[image_id].features))
                 record = entry.image if copied else replace(entry.image, added_at=time.time())
-                image = _Image(record, entry.thumbnail, read_only_thumbnail(entry.thumbnail_features))
+                image = _Image(
+                    record, entry.thumbnail, read_only_thumbnail(entry.thumbnail_features), kept=entry.kept
+                )
                 self._add_features(image, entry.features)
                 self._images[image_id] = image
                 self._failures.pop(image_id, None)
@@ -202,6 +207,18 @@ class MemoryStore(ThumbnailsInMemory, FileMetadataInMemory):
         with self._open():
             image = self._image(image_id)
             return Entry(self.get(image_id), dict(image.features), image.thumbnail)
+
+    def kept(self, ids: Sequence[str], kind: KeptKind) -> dict[str, bytes]:
+        """The previews or originals of the images that have one, by id."""
+        with self._open():
+            found = {i: self._images[i].kept.get(kind) for i in validation.valid_ids(ids) if i in self._images}
+        return {image_id: data for image_id, data in found.items() if data}
+
+    def kept_sizes(self, ids: Sequence[str]) -> dict[str, dict[KeptKind, int]]:
+        """Bytes of what is kept of images, by id and kind."""
+        with self._open():
+            found = {i: self._images[i].kept for i in validation.valid_ids(ids) if i in self._images}
+        return {i: {kind: len(data) for kind, data in kept.items()} for i, kept in found.items() if kept}
 
     def copies(self, sha256: str) -> list[ImageRecord]:
         """The images with these bytes, ordered by id."""

@@ -21,6 +21,7 @@ from imagefinder.core.contracts import Store
 from imagefinder.core.features import Features, FeatureSpec
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.paging import iter_image_pages
+from imagefinder.core.previews import KeptKind
 from imagefinder.core.records import Entry, ThumbnailFeatures
 
 PAGE = 250
@@ -203,9 +204,25 @@ class Transfer:
         average = sum(method.bytes / method.images for method in methods if method.images)
         size = max(1, min(PAGE, int(_BATCH_BYTES / max(average, 1))))
         for start in range(0, len(ids), size):
-            if self._stop.is_set():
-                raise Stopped
-            yield ids[start : start + size]
+            yield from self._parts(ids[start : start + size])
+
+    def _parts(self, ids: Sequence[str]) -> Iterator[Sequence[str]]:
+        """Parts of a batch of which not too much is kept: originals may be large."""
+        kept = {image_id: sum(sizes.values()) for image_id, sizes in self._source.kept_sizes(ids).items()}
+        part: list[str] = []
+        size = 0
+        for image_id in ids:
+            if part and size + kept.get(image_id, 0) > _BATCH_BYTES:
+                yield self._running(part)
+                part, size = [], 0
+            part.append(image_id)
+            size += kept.get(image_id, 0)
+        yield self._running(part)
+
+    def _running(self, ids: Sequence[str]) -> Sequence[str]:
+        if self._stop.is_set():
+            raise Stopped
+        return ids
 
     def _read(self, ids: Sequence[str], digests: dict[str, str]) -> list[Entry]:
         """The images as they were when these digests were read; what has changed since is left out."""
@@ -216,9 +233,17 @@ class Transfer:
             for number, image_id in enumerate(block.ids):
                 features[image_id][method] = block.features.image(number)
         made = self._thumbnail_features(ids)
+        kinds: tuple[KeptKind, ...] = ("original", "preview")
+        kept = {kind: self._source.kept(ids, kind) for kind in kinds}
         same = [image_id for image_id, digest in self._source.digests(ids).items() if digest == digests[image_id]]
         return [
-            Entry(records[one], features[one], thumbnails[one], made.get(one))
+            Entry(
+                records[one],
+                features[one],
+                thumbnails[one],
+                made.get(one),
+                {kind: found[one] for kind, found in kept.items() if one in found},
+            )
             for one in same
             if one in records and one in thumbnails
         ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -12,6 +13,7 @@ from imagefinder.core.errors import FingerprintMismatchError, InputError
 from imagefinder.core.features import Features, FeatureSpec
 from imagefinder.core.file_metadata import NO_FILE_METADATA, FileMetadata
 from imagefinder.core.fingerprint import Fingerprint
+from imagefinder.core.listing import ListPosition
 from imagefinder.core.metadata import check_new_id
 from imagefinder.core.records import Entry, Failure, ImageRecord, Removal
 
@@ -92,7 +94,7 @@ def normalise_image(image: ImageRecord) -> ImageRecord:
             raise InputError(f"the {name} of image {image.id!r} must be an integer of at least 0, not {number!r}")
     return replace(
         image,
-        metadata=json.loads(metadata_text(image)),
+        metadata=json.loads(metadata_text(image.id, image.metadata)),
         file_metadata=normalise_file_metadata(image.id, image.file_metadata),
     )
 
@@ -116,17 +118,36 @@ def normalise_file_metadata(image_id: str, found: FileMetadata) -> FileMetadata:
     return replace(found, properties=json.loads(check_text(f"file metadata of image {image_id!r}", text)))
 
 
-def metadata_text(image: ImageRecord) -> str:
+def stamped(entries: list[Entry], *, copied: bool) -> list[Entry]:
+    """The entries with the present time as the time of adding, unless they are ``copied``."""
+    if copied:
+        return entries
+    now = time.time()
+    return [replace(entry, image=replace(entry.image, added_at=now)) for entry in entries]
+
+
+def check_position(position: ListPosition | None) -> None:
+    """Check the texts of a position in a listing.
+
+    Raises:
+        InputError: one of them is not valid Unicode.
+    """
+    for text in () if position is None else (position.value, position.id):
+        if isinstance(text, str):
+            check_text("position", text)
+
+
+def metadata_text(image_id: str, metadata: Mapping[str, object]) -> str:
     """Encode the metadata of an image as JSON.
 
     Raises:
         InputError: the metadata are not a JSON object.
     """
     try:
-        written = json.dumps(dict(image.metadata), allow_nan=False, ensure_ascii=False)
+        written = json.dumps(dict(metadata), allow_nan=False, ensure_ascii=False)
     except (TypeError, ValueError, RecursionError) as error:
-        raise InputError(f"the metadata of image {image.id!r} are not a JSON object: {error}") from error
-    return check_text(f"metadata of image {image.id!r}", written)
+        raise InputError(f"the metadata of image {image_id!r} are not a JSON object: {error}") from error
+    return check_text(f"metadata of image {image_id!r}", written)
 
 
 def normalise_entries(entries: Sequence[Entry]) -> list[Entry]:
@@ -146,7 +167,11 @@ def normalise_entries(entries: Sequence[Entry]) -> list[Entry]:
             check_one_image(image.id, {"thumbnail": made.features})
         # Without a thumbnail, it is unknown what they were computed from.
         plain[image.id] = Entry(
-            image, dict(entry.features), bytes(entry.thumbnail), made if entry.thumbnail else None
+            image,
+            dict(entry.features),
+            bytes(entry.thumbnail),
+            made if entry.thumbnail else None,
+            {kind: bytes(data) for kind, data in entry.kept.items() if data},
         )
     return list(plain.values())
 

@@ -25,9 +25,10 @@ export function setKey(key) {
 export class Problem extends Error {
   /** @param {Partial<Rest.ProblemDetails>} details @param {Response | null} [response] */
   constructor(details, response = null) {
-    super(details.detail || details.title || t("problem.no-reason"));
-    this.title = optional(`problem.${details.code}`) || details.title || t("problem.request-failed");
-    this.hint = details.hint ?? "";
+    const known = details.code ? `problem.${details.code}` : "";
+    super(optional(`${known}.detail`) ?? (details.detail || details.title || t("problem.no-reason")));
+    this.title = optional(known) ?? (details.title || t("problem.request-failed"));
+    this.hint = optional(`${known}.hint`) ?? details.hint ?? "";
     this.code = details.code ?? "";
     this.status = details.status ?? response?.status ?? 0;
     this.retryable = Boolean(details.retryable);

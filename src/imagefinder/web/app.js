@@ -14,6 +14,7 @@ import {
   put,
   textInput,
 } from "./dom.js";
+import { showKeys } from "./keys.js";
 import { go, link, parse } from "./route.js";
 import { loadSession, mayWrite, session } from "./session.js";
 import { LANGUAGES, chooseLanguage, language, t } from "./texts.js";
@@ -35,10 +36,13 @@ import { LANGUAGES, chooseLanguage, language, t } from "./texts.js";
  * @type {Record<ViewName, {label: string, load: () => Promise<OpenView>}>} */
 const VIEWS = {
   search: { label: t("view.search"), load: async () => (await import("./search.js")).openSearch },
+  similar: { label: t("similar.title"), load: async () => (await import("./similar.js")).openSimilar },
   library: { label: t("view.collection"), load: async () => (await import("./library.js")).openLibrary },
   duplicates: { label: t("view.duplicates"), load: async () => (await import("./duplicates.js")).openDuplicates },
   jobs: { label: t("view.jobs"), load: async () => (await import("./jobs.js")).openJobs },
 };
+/** @type {ViewName[]} */
+const MENU = ["search", "library", "duplicates", "jobs"];
 const THEMES = ["auto", "light", "dark"];
 /** @type {Record<string, string>} */
 const THEME_LABELS = { auto: t("theme.auto"), light: t("theme.light"), dark: t("theme.dark") };
@@ -58,9 +62,9 @@ function renderHeader(view) {
   const { collection, info } = session;
   put(
     find("#views", HTMLElement),
-    Object.entries(VIEWS).map(([name, { label }]) => {
-      const href = name === "jobs" ? "#/jobs" : link(/** @type {ViewName} */ (name), collection);
-      return h("a", { href, "aria-current": view === name ? "page" : null }, label);
+    MENU.map((name) => {
+      const href = name === "jobs" ? "#/jobs" : link(name, collection);
+      return h("a", { href, "aria-current": view === name ? "page" : null }, VIEWS[name].label);
     }),
   );
   find("#brand", HTMLAnchorElement).href = link("search", collection);
@@ -70,6 +74,7 @@ function renderHeader(view) {
     find("#tools", HTMLElement),
     info.auth.required && button("key", keyLabel, () => requestKey(null), { quiet: true, class: "plain" }),
     languageSelect(),
+    button("keyboard", t("keys.open"), showKeys, { quiet: true, class: "plain" }),
     themeButton(),
   );
 }
@@ -84,7 +89,7 @@ function collectionSelect(view) {
     mayWrite() && h("option", { value: "" }, t("chooser.new")),
   );
   select.addEventListener("change", () => {
-    if (select.value) return go(link(view === "jobs" ? "library" : view, select.value));
+    if (select.value) return go(link(MENU.includes(view) && view !== "jobs" ? view : "library", select.value));
     select.value = collection;
     createCollection();
   });
@@ -118,27 +123,46 @@ function themeButton() {
   return button(theme, THEME_LABELS[theme], change, { quiet: true, class: "plain" });
 }
 
+/** A valid name of a collection that is close to what was typed, such as `my-photos`.
+ * @param {string} typed */
+const validName = (typed) =>
+  typed
+    .replaceAll("ß", "ss")
+    .normalize("NFKD")
+    .replaceAll(/\p{M}/gu, "")
+    .toLowerCase()
+    .replaceAll(/[^a-z0-9_]+/g, "-")
+    .replaceAll(/^[-_]+|[-_]+$/g, "");
+
 async function createCollection() {
   const name = await openDialog(
     t("new-collection.title"),
     /** @param {(name: string) => void} close */
     (close) => {
-      const pattern = "[a-z0-9][a-z0-9_\\-]*";
-      const input = textInput({ name: "name", required: true, pattern, maxlength: 63, autofocus: true });
+      const input = textInput({ name: "name", required: true, maxlength: 63, autofocus: true });
+      const address = h("p", { class: "small", "aria-live": "polite" }, t("new-collection.rule"));
+      input.addEventListener("input", () => {
+        const name = validName(input.value);
+        put(
+          address,
+          name && name !== input.value ? t("new-collection.address", { name }) : t("new-collection.rule"),
+        );
+      });
       const problem = h("div", {});
       const form = h(
         "form",
         { class: "stack" },
         h("label", {}, t("new-collection.name"), input),
-        h("p", { class: "small" }, t("new-collection.rule")),
+        address,
         problem,
         h("div", { class: "row end" }, h("button", { class: "primary" }, t("new-collection.create"))),
       );
       form.addEventListener("submit", async (event) => {
         event.preventDefault();
         try {
-          await send(collectionPath(input.value), { method: "PUT" });
-          close(input.value);
+          const name = validName(input.value) || input.value;
+          await send(collectionPath(name), { method: "PUT" });
+          close(name);
         } catch (error) {
           put(problem, problemBox(error));
         }
@@ -276,6 +300,12 @@ addEventListener("drop", (event) => {
 addEventListener("paste", (event) => {
   if (event.clipboardData && !closest(event, "input, textarea, dialog"))
     state.shown?.view.paste?.(event.clipboardData);
+});
+addEventListener("keydown", (event) => {
+  const typing = closest(event, "input, textarea, select");
+  if (event.key !== "?" || event.ctrlKey || event.metaKey || event.altKey || typing) return;
+  event.preventDefault();
+  showKeys();
 });
 // Links go through the router, which marks the history entries made by this page.
 addEventListener("click", (event) => {

@@ -51,7 +51,8 @@ function between([u, v], [x, y]) {
 
 /** Lets the user select a region on what `frame` shows.
  * @param {HTMLElement} frame positioned, with exactly the image's size
- * @param {{onchange: (box: Box | null) => void, onenter: () => void}} handlers `onenter` searches the region */
+ * @param {{onchange: (box: Box | null, how: "moved" | "placed") => void, onenter: () => void}} handlers
+ * `onchange` gets `moved` while the user moves the region, `placed` when that ends; `onenter` searches the region */
 export function createCrop(frame, { onchange, onenter }) {
   /** @type {Box | null} */
   let box = null;
@@ -85,7 +86,7 @@ export function createCrop(frame, { onchange, onenter }) {
   /** @param {Box | null} value */
   function change(value) {
     set(value);
-    onchange(value);
+    onchange(value, "moved");
   }
 
   /** @param {KeyboardEvent} event */
@@ -140,14 +141,14 @@ export function createCrop(frame, { onchange, onenter }) {
       const to = position(next);
       if (!dragged && Math.hypot(to[0] - start[0], to[1] - start[1]) < MIN_DRAG) return;
       dragged = true;
-      set(drag(to));
+      change(drag(to));
     };
     const end = () => {
       frame.removeEventListener("pointermove", move);
       frame.removeEventListener("pointerup", end);
       frame.removeEventListener("pointercancel", end);
       if (!dragged) return;
-      onchange(box);
+      onchange(box, "placed");
       area.focus({ preventScroll: true });
     };
     frame.addEventListener("pointermove", move);
@@ -161,7 +162,10 @@ export function createCrop(frame, { onchange, onenter }) {
     start() {
       touch = true;
       frame.classList.add("touch");
-      if (!box) change(INITIAL);
+      if (!box) {
+        set(INITIAL);
+        onchange(INITIAL, "placed");
+      }
       area.focus();
     },
   };

@@ -3,7 +3,7 @@
 import { Problem, collectionPath, get, post, queryString } from "./api.js";
 import { announce, button, focusOn, h, icon, isAbort, problemBox, put, uniqueId } from "./dom.js";
 import { bytes, dateTime, dimensions, fileName, percent } from "./format.js";
-import { largest, thumbnail } from "./images.js";
+import { previewPath, thumbnail } from "./images.js";
 import { openInspector } from "./inspector.js";
 import { follow, isFinished, progressOf } from "./jobs.js";
 import { PAIR_RELATIONS } from "./labels.js";
@@ -50,7 +50,7 @@ function entriesOf(group, images, kept) {
       evidence: pair?.evidence ?? null,
       relation: pair ? `${fileName(pair.a)}: ${relationTo(pair)}` : t("duplicates.not-compared"),
       image: stored,
-      query: { path: largest(query), size: [query.width, query.height] },
+      query: { path: previewPath(query), size: [query.width, query.height], image: query },
       methods: [],
     };
   });

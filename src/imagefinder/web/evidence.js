@@ -1,9 +1,11 @@
 /** The inspector's side panel: decision, relation, evidence and numbers of one comparison. */
 
 import { h } from "./dom.js";
+import { fileActions } from "./files.js";
 import { dimensions, number, percent, power } from "./format.js";
 import { FOUND_BY } from "./labels.js";
 import { badge, oddsLine } from "./results.js";
+import { session } from "./session.js";
 import { t } from "./texts.js";
 
 /** Kinds of transforms.
@@ -66,6 +68,7 @@ export function evidencePanel({ hit, image, relation, evidence: stored }, explan
       ),
       row(t("image.dimensions"), dimensions(image)),
     ),
+    hit && fileActions(image, session.collection),
     numbers.length > 0 &&
       h(
         "details",

@@ -3,7 +3,7 @@
 import { collectionPath, get, queryString, resolve } from "./api.js";
 import { button, focusOn, h, openDialog, problemBox, put } from "./dom.js";
 import { bytes, dateTime, dimensions, fileName } from "./format.js";
-import { imageElement, largest, thumbnail } from "./images.js";
+import { previewElement, thumbnail } from "./images.js";
 import { filesNote, isPending, removalNote, remove } from "./remove.js";
 import { link } from "./route.js";
 import { mayWrite } from "./session.js";
@@ -41,11 +41,7 @@ async function showDetails(image, collection, onremove) {
     fileName(image.id),
     /** @param {(choice?: "remove") => void} close */
     (close) => [
-      h(
-        "div",
-        { class: "detail" },
-        imageElement(largest(image), image.id, { loading: "eager", width: image.width, height: image.height }),
-      ),
+      h("div", { class: "detail" }, previewElement(image, image.id, { loading: "eager" })),
       h(
         "dl",
         {},

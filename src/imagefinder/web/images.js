@@ -100,18 +100,74 @@ export async function source(path) {
   return { url, release: () => URL.revokeObjectURL(url) };
 }
 
-const MAX_CONTENT_BYTES = 6e6;
+/** Lengths of the longer side of previews, in pixels. */
+const SIZES = [400, 800, 1600, 3200, 6400, 12800, 25600];
+const SHOWN = 1600;
+const ZOOM_DELAY = 250;
 
-/** Formats that every browser displays. */
-const DISPLAYED = new Set(["JPEG", "MPO", "PNG", "GIF", "WEBP", "AVIF", "BMP"]);
+/** @param {number} pixels */
+const sizeFor = (pixels) => SIZES.find((size) => size >= pixels) ?? SIZES[SIZES.length - 1];
 
-/** The original of a stored image, or its thumbnail where the original is missing or large, shows another page, or
- * has a format that browsers do not display.
- * @param {Rest.Image} image */
-export const largest = (image) =>
-  image.content &&
-  image.size_bytes < MAX_CONTENT_BYTES &&
-  DISPLAYED.has(image.format) &&
-  !/#page=\d+$/.test(image.id)
-    ? image.content
-    : image.thumbnail;
+/** The path of a picture that every browser shows, whatever the format of the image.
+ * @param {Rest.Image} image @param {number} [size] length of the longer side in pixels */
+export const previewPath = ({ preview, thumbnail: small }, size = SHOWN) =>
+  preview ? `${preview}${preview.includes("?") ? "&" : "?"}size=${size}` : small;
+
+/** A preview of a stored image, as large as it is shown; its thumbnail until then, and if it fails.
+ * @param {Rest.Image} image @param {string} alt
+ * @param {import("./dom.js").Properties & {size?: number}} [properties] */
+export function previewElement(image, alt, { size = SHOWN, ...properties } = {}) {
+  const element = imageElement(previewPath(image, size), alt, {
+    width: image.width,
+    height: image.height,
+    ...properties,
+  });
+  element.addEventListener("error", () => show(element, image.thumbnail), { once: true });
+  return element;
+}
+
+/** Loads larger previews of an image while it is enlarged, up to the size of the original.
+ * @param {Rest.Image} image of which a preview is shown */
+export function createDetail(image) {
+  const whole = Math.max(image.width, image.height);
+  /** @type {{url: string, release: () => void}[]} */
+  const loaded = [];
+  let size = SHOWN;
+  let timer = 0;
+  let closed = false;
+  /** @type {string | null} */
+  let latest = null;
+
+  /** @param {number} next @param {(url: string) => void} onload */
+  async function load(next, onload) {
+    size = next;
+    try {
+      const found = await source(previewPath(image, next));
+      loaded.push(found);
+      await h("img", { src: found.url }).decode();
+      if (!closed && size === next) onload((latest = found.url));
+    } catch {
+      // The smaller preview stays.
+    }
+    if (closed) release();
+  }
+
+  function release() {
+    closed = true;
+    clearTimeout(timer);
+    for (const each of loaded.splice(0)) each.release();
+  }
+
+  return {
+    /** The largest preview so far; `null` if no larger one was loaded. */
+    url: () => latest,
+    /** @param {number} pixels length of the longer side on the screen
+     * @param {(url: string) => void} onload gets a larger preview */
+    want(pixels, onload) {
+      const next = sizeFor(Math.min(pixels, whole));
+      clearTimeout(timer);
+      if (next > size) timer = window.setTimeout(() => load(next, onload), ZOOM_DELAY);
+    },
+    release,
+  };
+}

@@ -4,7 +4,7 @@ import { announce, button, closest, errorText, find, h, problemBox, put } from "
 import { evidencePanel } from "./evidence.js";
 import { fileName } from "./format.js";
 import { createHeat } from "./heat.js";
-import { largest, source } from "./images.js";
+import { createDetail, previewPath, source } from "./images.js";
 import { createLines } from "./lines.js";
 import { createOverlay } from "./overlay.js";
 import { methodStatus } from "./session.js";
@@ -14,7 +14,7 @@ import { t } from "./texts.js";
  * @typedef {object} Entry
  * @property {string} id
  * @property {Rest.Image} image the stored image
- * @property {{path: string, size: [number, number]}} query
+ * @property {{path: string, size: [number, number], image?: Rest.Image}} query `image`: of a stored query
  * @property {string} relation in words
  * @property {Rest.SearchHit | null} hit `null` for a pair of duplicates
  * @property {Rest.Evidence | null} evidence
@@ -32,6 +32,8 @@ const TABS = {
   heat: t("inspector.heat"),
   drawing: t("inspector.drawing"),
 };
+
+const VIEW_KEYS = ["+", "=", "-", "0"];
 
 /** @param {readonly number[]} point */
 const coordinates = ([x, y]) => `(${Math.round(x)}, ${Math.round(y)})`;
@@ -177,9 +179,15 @@ export function openInspector(entries, start, { onmove = () => {}, onclose = () 
     index: start,
     tab: /** @type {Tab} */ ("lines"),
     method: "auto",
+    /** @type {string | null} the network whose heat map is shown; the other views keep their method */
+    network: null,
+    /** @type {Map<string, Rest.Explanation>} network -> explanation with a heat map */
+    heats: new Map(),
     loading: new AbortController(),
     /** @type {Source[]} query and stored image; empty while they are loading */
     sources: [],
+    /** @type {(import("./lines.js").Detail | undefined)[]} larger previews of both */
+    details: [],
     /** @type {Rest.Explanation | null} */
     explanation: null,
     silent: false,
@@ -190,16 +198,33 @@ export function openInspector(entries, start, { onmove = () => {}, onclose = () 
   const overlay = createOverlay();
   const heat = createHeat();
 
-  /** @param {Entry} entry */
-  const heatMethod = (entry) => entry.methods.find((name) => methodStatus(name)?.explains.includes("heat"));
+  /** The networks that can explain an entry by a heat map.
+   * @param {Entry} entry */
+  const networksOf = (entry) => entry.methods.filter((name) => methodStatus(name)?.explains.includes("heat"));
 
-  /** @returns {import("./lines.js").Comparison} */
-  function comparison() {
+  /** The network of the heat map: the one chosen, or the first.
+   * @param {Entry} entry */
+  function networkOf(entry) {
+    const networks = networksOf(entry);
+    const chosen = state.network ?? state.method;
+    return networks.includes(chosen) ? chosen : networks[0];
+  }
+
+  /** @param {Rest.Explanation | null} [explanation] @returns {import("./lines.js").Comparison} */
+  function comparison(explanation = state.explanation) {
     const { image, query, evidence, explain } = entries[state.index];
-    const { explanation, sources } = state;
+    const { sources, details } = state;
     return {
-      query: { url: sources[0].url, size: explanation?.query_size ?? query.size },
-      candidate: { url: sources[1].url, size: explanation?.candidate_size ?? [image.width, image.height] },
+      query: {
+        url: details[0]?.url() ?? sources[0].url,
+        size: explanation?.query_size ?? query.size,
+        detail: details[0],
+      },
+      candidate: {
+        url: details[1]?.url() ?? sources[1].url,
+        size: explanation?.candidate_size ?? [image.width, image.height],
+        detail: details[1],
+      },
       evidence: explanation?.evidence ?? (explain ? null : evidence),
       inliers: explanation?.inliers ?? [],
       outliers: explanation?.outliers ?? [],
@@ -214,6 +239,7 @@ export function openInspector(entries, start, { onmove = () => {}, onclose = () 
     layout.tab("overlay").title = current.evidence ? "" : t("inspector.no-transform");
     if (state.tab === "overlay" && !current.evidence) state.tab = "lines";
     layout.radio(state.tab).checked = true;
+    drawMethods(entry);
     if (state.tab === "lines") {
       put(stage, matches.element);
       put(controls, matches.draw(current));
@@ -221,21 +247,55 @@ export function openInspector(entries, start, { onmove = () => {}, onclose = () 
       put(stage, overlay.element);
       overlay.draw(current);
       put(controls, overlay.controls);
-    } else if (state.tab === "heat") drawHeat(entry, current);
+    } else if (state.tab === "heat") drawHeat(entry);
     else drawDrawing(entry);
   }
 
-  /** Only networks have heat maps; another method is replaced by the first network.
-   * @param {Entry} entry @param {import("./lines.js").Comparison} current */
-  function drawHeat(entry, current) {
+  /** The methods that the current view can show: only networks have heat maps.
+   * @param {Entry} entry */
+  function drawMethods(entry) {
+    const { methods } = layout;
+    const heat = state.tab === "heat";
+    const names = heat ? networksOf(entry) : ["auto", ...entry.methods];
+    const chosen = heat ? networkOf(entry) : state.method;
+    methods.hidden = !entry.explain || entry.methods.length < 2;
+    put(
+      methods,
+      names.map((name) =>
+        h(
+          "option",
+          { value: name, selected: name === chosen },
+          name === "auto" ? t("inspector.all-methods") : name,
+        ),
+      ),
+    );
+  }
+
+  /** @param {Entry} entry */
+  async function drawHeat(entry) {
+    const network = networkOf(entry);
+    const { signal } = state.loading;
+    const { explanation } = state;
     put(controls);
-    const network = heatMethod(entry);
-    if (current.explanation?.query_heat.length) {
+    try {
+      let found = state.method === network ? (explanation ?? undefined) : state.heats.get(network);
+      if (!found && entry.explain) {
+        put(stage, waitText(t("page.loading")));
+        found = await entry.explain(network, signal);
+        state.heats.set(network, found);
+      }
+      if (signal.aborted || state.tab !== "heat" || networkOf(entry) !== network) return;
+      if (!found?.query_heat.length) return put(stage, waitText(t("heat.none")));
       put(stage, heat.element);
-      heat.draw(current, current.explanation);
+      heat.draw(comparison(found), found);
       put(controls, heat.controls);
-    } else if (network && state.method !== network) explainBy(network);
-    else put(stage, waitText(t("heat.none")));
+    } catch (error) {
+      if (!signal.aborted && state.tab === "heat")
+        put(
+          stage,
+          problemBox(error, () => drawHeat(entry)),
+        );
+    }
   }
 
   /** @param {Entry} entry */
@@ -277,7 +337,7 @@ export function openInspector(entries, start, { onmove = () => {}, onclose = () 
   /** Shows the entry before its explanation has loaded.
    * @param {Entry} entry */
   function drawHeader(entry) {
-    const { title, position, previous, next, methods } = layout;
+    const { title, position, previous, next } = layout;
     title.textContent = fileName(entry.id);
     title.title = entry.id;
     position.textContent = t("inspector.position", { index: state.index + 1, total: entries.length });
@@ -285,21 +345,16 @@ export function openInspector(entries, start, { onmove = () => {}, onclose = () 
     if (document.activeElement === previous || document.activeElement === next) dialog.focus();
     previous.disabled = state.index === 0;
     next.disabled = state.index === entries.length - 1;
-    layout.tab("heat").hidden = !entry.explain || !heatMethod(entry);
+    layout.tab("heat").hidden = !entry.explain || !networksOf(entry).length;
     layout.tab("drawing").hidden = !entry.drawing;
-    methods.hidden = !entry.explain || entry.methods.length < 2;
-    const names = [["auto", t("inspector.all-methods")], ...entry.methods.map((name) => [name, name])];
-    put(
-      methods,
-      names.map(([value, label]) => h("option", { value, selected: value === state.method }, label)),
-    );
+    drawMethods(entry);
     put(side, evidencePanel(entry, null));
     if (!stage.firstChild) put(stage, h("p", { class: "wait", role: "status" }, t("page.loading")));
   }
 
   function releaseSources() {
-    for (const each of state.sources) each.release();
-    state.sources = [];
+    for (const each of [...state.sources, ...state.details]) each?.release();
+    Object.assign(state, { sources: [], details: [] });
   }
 
   async function load() {
@@ -308,12 +363,13 @@ export function openInspector(entries, start, { onmove = () => {}, onclose = () 
     const entry = entries[state.index];
     releaseSources();
     state.explanation = null;
+    state.heats.clear();
     drawHeader(entry);
     stage.setAttribute("aria-busy", "true");
     try {
       const [query, stored, explanation] = await Promise.all([
         source(entry.query.path),
-        source(largest(entry.image)),
+        source(previewPath(entry.image)),
         entry.explain?.(state.method, control.signal),
       ]);
       if (control.signal.aborted) {
@@ -322,6 +378,7 @@ export function openInspector(entries, start, { onmove = () => {}, onclose = () 
         return;
       }
       state.sources = [query, stored];
+      state.details = [entry.query.image, entry.image].map((image) => image && createDetail(image));
       state.explanation = explanation ?? null;
       put(side, evidencePanel(entry, state.explanation));
       draw();
@@ -335,19 +392,18 @@ export function openInspector(entries, start, { onmove = () => {}, onclose = () 
 
   /** @param {string} method */
   function explainBy(method) {
+    if (state.tab === "heat") {
+      state.network = method;
+      return draw();
+    }
     state.method = method;
-    load();
+    return load();
   }
 
   /** @param {Tab} name */
   function choose(name) {
     state.tab = name;
-    if (!state.sources.length) return;
-    const { explanation, method } = state;
-    const noLines = explanation && !explanation.inliers.length && !explanation.outliers.length;
-    // The heat map may have chosen a network, which has no lines.
-    if (name === "lines" && method !== "auto" && noLines) explainBy("auto");
-    else draw();
+    if (state.sources.length) draw();
   }
 
   /** @param {number} index */
@@ -366,8 +422,14 @@ export function openInspector(entries, start, { onmove = () => {}, onclose = () 
   }
 
   dialog.addEventListener("keydown", (event) => {
-    if (event.shiftKey || event.altKey || event.ctrlKey || closest(event, "input, select")) return;
-    if (event.key === "ArrowLeft") move(-1);
+    if (event.altKey || event.ctrlKey || event.metaKey || closest(event, "input, select")) return;
+    if (VIEW_KEYS.includes(event.key) || (event.shiftKey && event.key.startsWith("Arrow"))) {
+      // Zooming and panning also work before the image has the focus.
+      const { key, shiftKey } = event;
+      stage.querySelector(".viewport")?.dispatchEvent(new KeyboardEvent("keydown", { key, shiftKey }));
+      event.preventDefault();
+    } else if (event.shiftKey) return;
+    else if (event.key === "ArrowLeft") move(-1);
     else if (event.key === "ArrowRight") move(1);
   });
   dialog.addEventListener("close", () => {

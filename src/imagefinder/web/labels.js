@@ -18,6 +18,18 @@ export const RELATIONS = {
   similar: t("relation.similar"),
 };
 
+/** The same of a match that is only possible.
+ * @type {Record<Relation, string>} */
+export const POSSIBLE_RELATIONS = {
+  identical: t("perhaps.identical"),
+  "edited copy": t("perhaps.edited-copy"),
+  "part of": t("perhaps.part-of"),
+  contains: t("perhaps.contains"),
+  "same scene": t("perhaps.same-scene"),
+  "same layout": t("perhaps.same-layout"),
+  similar: t("relation.similar"),
+};
+
 /** What the first of two stored images is to the second.
  * @type {Record<Relation, import("./texts.js").Key>} */
 export const PAIR_RELATIONS = {

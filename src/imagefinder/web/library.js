@@ -6,7 +6,7 @@ import { checkFilter, filterInput, parseFilter } from "./filter.js";
 import { bytes, dateTime } from "./format.js";
 import { createGrid } from "./grid.js";
 import { changed, go, link, parse } from "./route.js";
-import { collectionInfo, loadSession, mayWrite, session } from "./session.js";
+import { acceptedFiles, collectionInfo, loadSession, mayWrite, session } from "./session.js";
 import { t } from "./texts.js";
 import { chosenFiles, createUploads, droppedFiles } from "./upload.js";
 
@@ -167,7 +167,7 @@ export function openLibrary(main) {
   const content = h("div", {});
   const uploads = uploadsOf(collection);
   const filters = createFilters();
-  const files = fileInput(add, { accept: "image/*,.heic,.heif,.avif,.tif,.tiff", "data-pick": "files" });
+  const files = fileInput(add, { accept: acceptedFiles(), "data-pick": "files" });
   const folder = fileInput(add, { webkitdirectory: true, "data-pick": "folder" });
   const state = {
     /** @type {ReturnType<typeof createGrid> | null} */

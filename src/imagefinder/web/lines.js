@@ -7,8 +7,10 @@ import { createZoom } from "./zoom.js";
 /** @typedef {[number, number]} Point */
 /** @typedef {[Point, Point]} Pair a keypoint of the query, and one of the stored image */
 
-/** One of the two images: its URL and its size in pixels.
- * @typedef {{url: string, size: [number, number]}} Side */
+/** @typedef {ReturnType<typeof import("./images.js").createDetail>} Detail */
+
+/** One of the two images: its URL, its size in pixels, and what loads larger previews of it.
+ * @typedef {{url: string, size: [number, number], detail?: Detail}} Side */
 
 /** What the inspector's views draw.
  * @typedef {object} Comparison
@@ -88,12 +90,15 @@ function line(pair, placed, kind) {
 }
 
 /** @param {Side} side @param {Placement} placement @param {number} index */
-function placedImage({ url, size: [width, height] }, { k, x, y }, index) {
+function placedImage({ url, size: [width, height], detail }, { k, x, y }, index) {
   const box = { x, y, width: k * width, height: k * height };
-  return [
-    s("clipPath", { id: `side-${index}` }, s("rect", box)),
-    s("image", { href: url, ...box, preserveAspectRatio: "none" }),
-  ];
+  const image = s("image", { href: url, ...box, preserveAspectRatio: "none" });
+  const longer = Math.max(box.width, box.height) * devicePixelRatio;
+  return {
+    elements: [s("clipPath", { id: `side-${index}` }, s("rect", box)), image],
+    /** @param {number} zoom */
+    sharpen: (zoom) => detail?.want(longer * zoom, (larger) => image.setAttribute("href", larger)),
+  };
 }
 
 /** @param {{onmark: (index: number) => void}} handlers `onmark` gets the line under the pointer, or -1 */
@@ -117,9 +122,12 @@ export function createLines({ onmark }) {
   /** @type {Pair[]} the drawn pairs; the comparison may have changed since */
   let pairs = [];
   let marked = -1;
-  const zoom = createZoom(viewport, ({ k, x, y }) =>
-    content.setAttribute("transform", `translate(${x} ${y}) scale(${k})`),
-  );
+  /** @type {ReturnType<typeof placedImage>[]} */
+  let images = [];
+  const zoom = createZoom(viewport, ({ k, x, y }) => {
+    content.setAttribute("transform", `translate(${x} ${y}) scale(${k})`);
+    for (const image of images) image.sharpen(k);
+  });
   viewport.append(zoom.buttons());
   new ResizeObserver(() => comparison && render(comparison)).observe(viewport);
 
@@ -151,11 +159,8 @@ export function createLines({ onmark }) {
       return group;
     });
     const dashed = evenly(outliers, MAX_OUTLIERS).map((pair) => line(pair, placed, "outlier"));
-    content.replaceChildren(
-      ...placedImage(query, placed[0], 0),
-      ...placedImage(candidate, placed[1], 1),
-      s("g", { class: "outliers" }, dashed),
-    );
+    images = [placedImage(query, placed[0], 0), placedImage(candidate, placed[1], 1)];
+    content.replaceChildren(...images.flatMap((image) => image.elements), s("g", { class: "outliers" }, dashed));
     if (evidence) {
       content.append(
         s("g", { "clip-path": "url(#side-0)" }, outline(evidence.query_outline, placed[0])),

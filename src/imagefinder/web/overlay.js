@@ -83,9 +83,27 @@ export function createOverlay() {
   const zoom = createZoom(viewport, ({ k, x, y }) => {
     content.style.transform = `translate(${x}px, ${y}px) scale(${k})`;
     applySlider();
+    sharpen(k);
   });
   viewport.append(zoom.buttons());
   new ResizeObserver(() => comparison && render(comparison)).observe(viewport);
+
+  /** Loads larger previews of both images for a zoom.
+   * @param {number} zoom */
+  function sharpen(zoom) {
+    if (!comparison) return;
+    const { query, candidate, evidence } = comparison;
+    const longer = Math.max(below.offsetWidth, below.offsetHeight) * zoom * devicePixelRatio;
+    candidate.detail?.want(longer, (url) => {
+      below.src = url;
+    });
+    // The query is shown as large as the part of the stored image that it covers.
+    const scale = evidence ? evidence.transform.slice(0, 2).map(([a, b]) => Math.hypot(a, b)) : [0];
+    const shown = (longer / Math.max(...candidate.size)) * Math.max(...scale) * Math.max(...query.size);
+    query.detail?.want(shown, (url) => {
+      above.src = url;
+    });
+  }
 
   function applySlider() {
     const visible = Number(slider.value) / 100;

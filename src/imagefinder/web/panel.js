@@ -4,7 +4,7 @@ import { createCrop } from "./crop.js";
 import { button, h, icon, put } from "./dom.js";
 import { checkFilter, filterInput } from "./filter.js";
 import { fileName } from "./format.js";
-import { imageElement, largest, show } from "./images.js";
+import { imageElement, previewPath, show } from "./images.js";
 import { dropZone, querySources } from "./query.js";
 import { ALL_METHODS } from "./request.js";
 import { link } from "./route.js";
@@ -15,7 +15,8 @@ import { parts, t } from "./texts.js";
 
 /** @typedef {object} Handlers
  * @property {import("./query.js").OnQuery} search
- * @property {() => void} searchAgain with the same query and other options */
+ * @property {() => void} searchAgain with the same query and other options
+ * @property {(how: "moved" | "placed") => void} regionChanged */
 
 const RESULT_COUNTS = [3, 10, 30, 100];
 const MODES = [
@@ -125,14 +126,16 @@ function emptyCollection() {
  * @param {SearchState} state
  * @param {import("./query.js").Query} query
  * @param {Handlers} handlers */
-function createPreview(state, query, { searchAgain }) {
+function createPreview(state, query, { searchAgain, regionChanged }) {
   const image = imageElement(null, t("query.image"), { loading: "eager" });
   const frame = h("div", { class: "preview", hidden: true }, image);
   const buttons = h("div", { class: "row" });
   const crop = createCrop(frame, {
-    onchange: (region) => {
+    onchange: (region, how) => {
+      const toggled = !region !== !state.region;
       state.region = region;
-      drawButtons();
+      if (toggled) drawButtons();
+      regionChanged(how);
     },
     onenter: searchAgain,
   });
@@ -156,19 +159,30 @@ function createPreview(state, query, { searchAgain }) {
       drawButtons();
       if (searched) searchAgain();
     };
-    if (state.region) {
+    const handle = state.results?.[0].explanations?.handle;
+    const to = query.kind === "id" ? { id: query.value } : handle ? { of: handle } : null;
+    const similar =
+      to &&
+      h(
+        "a",
+        { class: "button", href: link("similar", session.collection, to) },
+        icon("similar"),
+        h("span", {}, t("similar.action")),
+      );
+    if (state.failed) put(buttons);
+    else if (state.region) {
       put(
         buttons,
         button("search", t("region.search"), searchAgain, { class: "primary" }),
         button("close", t("region.whole"), whole),
       );
-    } else put(buttons, button("box", t("region.select"), crop.start));
+    } else put(buttons, button("box", t("region.select"), crop.start), similar);
   }
 
   function update() {
     const handle = state.results?.[0].explanations?.handle;
     const uploaded = handle ? `v1/explanations/${handle}/query` : null;
-    const path = query.image ? largest(query.image) : (query.preview ?? uploaded);
+    const path = query.image ? previewPath(query.image) : (query.preview ?? uploaded);
     frame.hidden = !path;
     if (path && image.dataset.shown !== path) {
       image.dataset.shown = path;
@@ -203,7 +217,7 @@ export function createPanel(state, handlers) {
       if (preview) {
         const another = h(
           "details",
-          { class: "new-query" },
+          { class: "new-query", open: state.failed },
           h("summary", {}, t("query.new")),
           querySources(handlers.search),
         );
@@ -211,7 +225,13 @@ export function createPanel(state, handlers) {
         put(
           element,
           preview.element,
-          h("details", { class: "more", open: wide.matches }, summary, optionsForm(state, handlers), another),
+          h(
+            "details",
+            { class: "more", open: wide.matches || state.failed },
+            summary,
+            optionsForm(state, handlers),
+            another,
+          ),
         );
       } else if (info.images) {
         const heading = h("h1", { tabindex: "-1" }, t("search.title"));

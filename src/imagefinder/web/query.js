@@ -1,7 +1,7 @@
 /** Where a query image comes from: drop, paste, file, URL or camera. */
 
 import { announce, button, h, icon, openDialog, put, textInput, toast } from "./dom.js";
-import { session } from "./session.js";
+import { acceptedFiles, session } from "./session.js";
 import { t } from "./texts.js";
 
 /** @typedef {object} Query
@@ -12,7 +12,9 @@ import { t } from "./texts.js";
  * @property {[number, number]} [size] in pixels
  * @property {Rest.Image} [image] of an id */
 
-/** @typedef {(query: Query) => void} OnQuery */
+/** @typedef {(queries: Query[]) => void} OnQuery */
+
+const MOST = 50; // images at once
 
 /** @param {File} file @returns {Query} */
 const fileQuery = (file) => ({ kind: "file", value: file.name, file });
@@ -23,20 +25,26 @@ function urlQuery(text) {
   return /^https?:\/\/\S+$/i.test(value) ? { kind: "url", value } : null;
 }
 
-/** The query in what was dropped or pasted; a notice says why there is none.
+/** One query for each file.
+ * @param {File[]} files */
+function fileQueries(files) {
+  if (files.length > MOST) toast(t("query.most", { count: MOST }));
+  return files.slice(0, MOST).map(fileQuery);
+}
+
+/** The queries in what was dropped or pasted; a notice says why there are none.
  * @param {DataTransfer} transfer
- * @returns {Query | null} */
-export function queryOf(transfer) {
+ * @returns {Query[]} */
+export function queriesOf(transfer) {
   const files = [...transfer.files];
-  const file = files.find((each) => each.type.startsWith("image/")) ?? files[0];
-  if (file) {
-    if (files.length > 1) toast(t("query.only-one", { name: file.name }));
-    return fileQuery(file);
+  if (files.length) {
+    const images = files.filter((each) => each.type.startsWith("image/"));
+    return fileQueries(images.length ? images : files.slice(0, 1));
   }
   const url = urlQuery(transfer.getData("text/uri-list").split("\n")[0] || transfer.getData("text/plain"));
-  if (url && session.info.url_queries) return url;
+  if (url && session.info.url_queries) return [url];
   toast(url ? t("query.no-downloads") : t("query.no-image"));
-  return null;
+  return [];
 }
 
 /** @param {OnQuery} onquery */
@@ -44,10 +52,10 @@ async function paste(onquery) {
   try {
     for (const item of await navigator.clipboard.read()) {
       const type = item.types.find((each) => each.startsWith("image/"));
-      if (type) return onquery(fileQuery(new File([await item.getType(type)], t("query.pasted"), { type })));
+      if (type) return onquery([fileQuery(new File([await item.getType(type)], t("query.pasted"), { type }))]);
       if (item.types.includes("text/plain")) {
         const url = urlQuery(await (await item.getType("text/plain")).text());
-        if (url && session.info.url_queries) return onquery(url);
+        if (url && session.info.url_queries) return onquery([url]);
       }
     }
     toast(t("query.clipboard-empty"));
@@ -114,7 +122,7 @@ async function camera(onquery) {
   );
   closed = true;
   if (stream) stop(stream);
-  if (file) onquery(fileQuery(file));
+  if (file) onquery([fileQuery(file)]);
 }
 
 /** @param {MediaStream} stream */
@@ -127,13 +135,14 @@ function stop(stream) {
 export function querySources(onquery) {
   const input = h("input", {
     type: "file",
-    accept: "image/*,.heic,.heif,.avif,.tif,.tiff",
+    accept: acceptedFiles(),
+    multiple: true,
     class: "hidden",
     tabindex: "-1",
     "aria-hidden": "true",
   });
   input.addEventListener("change", () => {
-    if (input.files?.[0]) onquery(fileQuery(input.files[0]));
+    if (input.files?.length) onquery(fileQueries([...input.files]));
     input.value = "";
   });
   const url = textInput({
@@ -146,7 +155,7 @@ export function querySources(onquery) {
   const form = h("form", { class: "row url-form", hidden: true }, url, h("button", {}, t("query.search")));
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    onquery({ kind: "url", value: url.value.trim() });
+    onquery([{ kind: "url", value: url.value.trim() }]);
   });
   const toggle = button("link", t("query.url"), () => {}, { "aria-expanded": "false" });
   toggle.addEventListener("click", () => {

@@ -3,16 +3,23 @@
 import { getKey } from "./api.js";
 import { button, h, icon, toast } from "./dom.js";
 import { dateTime, duration, fileName, number } from "./format.js";
-import { imageElement, largest, thumbnail } from "./images.js";
-import { DECISIONS, RELATIONS, STAGES, evidenceSummary, falseMatchOdds } from "./labels.js";
+import { imageElement, previewElement, thumbnail } from "./images.js";
+import { DECISIONS, POSSIBLE_RELATIONS, RELATIONS, STAGES, evidenceSummary, falseMatchOdds } from "./labels.js";
 import { t } from "./texts.js";
 
 /** @typedef {object} Links
  * @property {(result: Rest.SearchAnswer, hit: Rest.SearchHit) => string | null} inspect `null`: no explanation
- * @property {(id: string) => string} search */
+ * @property {(id: string) => string} search
+ * @property {(id: string) => string} similar */
+
+/** How the hits are shown.
+ * @typedef {{sort: "evidence" | "date", dense: boolean}} Display */
 
 /** Version of the null model of a collection that is not calibrated yet. */
 const PRIOR = "prior";
+
+/** Longer side of the preview of a match, in pixels. */
+const RESULT_SIZE = 800;
 
 /** @param {Rest.SearchHit["decision"]} decision */
 export function badge(decision) {
@@ -20,12 +27,12 @@ export function badge(decision) {
   return h("span", { class: `badge ${decision ?? "none"}` }, icon(name), label);
 }
 
-/** @param {Rest.SearchHit["relation"]} relation */
-export const relationLabel = (relation) => (relation ? RELATIONS[relation] : "");
-
-/** The relation of a hit that is not rejected.
+/** The relation of a hit in words as certain as its decision; empty if it is rejected.
  * @param {Rest.SearchHit} hit */
-export const relationOf = ({ decision, relation }) => (decision === "none" ? "" : relationLabel(relation));
+export function relationOf({ decision, relation }) {
+  if (!relation || decision === "none") return "";
+  return (decision === "possible" ? POSSIBLE_RELATIONS : RELATIONS)[relation];
+}
 
 /** @param {number | null} evalue */
 export function oddsLine(evalue) {
@@ -40,19 +47,22 @@ export function oddsLine(evalue) {
   );
 }
 
-/** @param {Rest.SearchHit} hit @param {{inspect: string | null, search: string, large: boolean}} options */
-function hitCard(hit, { inspect, search, large }) {
+/** @param {Rest.SearchHit} hit
+ * @param {{inspect: string | null, search: string, similar: string, large: boolean}} options */
+function hitCard(hit, { inspect, search, similar, large }) {
   const { image } = hit;
   const { width, height } = image;
   const summary = evidenceSummary(hit);
-  const alt = t("results.alt", { id: hit.id, relation: relationLabel(hit.relation) || t("image.stored") });
+  const alt = t("results.alt", { id: hit.id, relation: relationOf(hit) || t("image.stored") });
   return h(
     "li",
     { class: "hit", "data-id": hit.id },
     h(
       "a",
       { href: inspect, class: "thumb", "aria-label": t("results.inspect-id", { id: hit.id }) },
-      imageElement(large ? largest(image) : image.thumbnail, alt, { width, height }),
+      large
+        ? previewElement(image, alt, { size: RESULT_SIZE })
+        : imageElement(image.thumbnail, alt, { width, height }),
     ),
     h(
       "div",
@@ -66,6 +76,7 @@ function hitCard(hit, { inspect, search, large }) {
         { class: "actions" },
         inspect && h("a", { href: inspect }, t("results.inspect")),
         h("a", { href: search }, t("image.search-by-this")),
+        h("a", { href: similar }, t("similar.action")),
       ),
     ),
   );
@@ -124,21 +135,74 @@ function shareButton(expires) {
   });
 }
 
+const DISPLAY = "imagefinder.results";
+
+/** The display that the user chose last. @returns {Display} */
+export function savedDisplay() {
+  const [sort, dense] = (localStorage.getItem(DISPLAY) ?? "").split(" ");
+  return { sort: sort === "date" ? "date" : "evidence", dense: dense === "dense" };
+}
+
+/** Newest first: by the time that the picture was taken, or else added.
+ * @param {Rest.SearchHit} a @param {Rest.SearchHit} b */
+function byDate(a, b) {
+  const [first, second] = [a, b].map(({ image }) => String(image.metadata["exif.taken"] ?? image.added_at));
+  return first < second ? 1 : first > second ? -1 : a.rank - b.rank;
+}
+
+/** Controls for the order of the hits, and for small pictures.
+ * @param {Display} display @param {(display: Display) => void} onchange */
+function displayControls(display, onchange) {
+  /** @param {Partial<Display>} values */
+  const change = (values) => {
+    const next = { ...display, ...values };
+    localStorage.setItem(DISPLAY, `${next.sort} ${next.dense ? "dense" : "cards"}`);
+    onchange(next);
+  };
+  const sort = h(
+    "select",
+    {},
+    h("option", { value: "evidence", selected: display.sort === "evidence" }, t("sort.evidence")),
+    h("option", { value: "date", selected: display.sort === "date" }, t("sort.date")),
+  );
+  sort.addEventListener("change", () => change({ sort: sort.value === "date" ? "date" : "evidence" }));
+  const toggle = button(
+    display.dense ? "list" : "similar",
+    t("results.dense"),
+    () => change({ dense: !display.dense }),
+    {
+      quiet: true,
+      "aria-pressed": String(display.dense),
+    },
+  );
+  return h("div", { class: "row" }, h("label", { class: "inline" }, t("sort.label"), sort), toggle);
+}
+
 /** @param {Rest.SearchAnswer} result
  * @param {Links} links
- * @param {boolean} expires whether the result's link expires */
-export function resultView(result, links, expires) {
+ * @param {{expires: boolean, display: Display, ondisplay: (display: Display) => void}} options `expires`: whether the
+ * result's link expires */
+export function resultView(result, links, { expires, display, ondisplay }) {
+  const ordered = display.sort === "date" ? [...result.hits].sort(byDate) : result.hits;
   /** @param {Rest.SearchHit["decision"]} decision */
-  const withDecision = (decision) => result.hits.filter((hit) => (hit.decision ?? "none") === decision);
+  const withDecision = (decision) => ordered.filter((hit) => (hit.decision ?? "none") === decision);
   const [matches, possible, others] = [withDecision("match"), withDecision("possible"), withDecision("none")];
   /** @param {Rest.SearchHit[]} hits @param {boolean} large */
   const list = (hits, large) =>
     hits.length > 0 &&
     h(
       "ol",
-      { class: large ? "hits" : "hits nearest", role: "list" },
+      {
+        class: ["hits", !large && "nearest", display.dense && "small-cards"].filter(Boolean).join(" "),
+        role: "list",
+      },
       hits.map((hit) =>
-        hitCard(hit, { inspect: links.inspect(result, hit), search: links.search(hit.id), large }),
+        hitCard(hit, {
+          inspect: links.inspect(result, hit),
+          search: links.search(hit.id),
+          similar: links.similar(hit.id),
+          large: large && !display.dense,
+        }),
       ),
     );
   const none = !matches.length && !possible.length;
@@ -153,7 +217,12 @@ export function resultView(result, links, expires) {
         h("h1", { tabindex: "-1" }, headline(matches.length, possible.length)),
         h("p", { class: "sub" }, summaryLine(result)),
       ),
-      result.explanations && shareButton(expires ? result.explanations.expires_at : null),
+      h(
+        "div",
+        { class: "row" },
+        result.hits.length > 1 && displayControls(display, ondisplay),
+        result.explanations && shareButton(expires ? result.explanations.expires_at : null),
+      ),
     ),
     none && h("p", { class: "no-match" }, icon("none"), advice),
     result.null_model === PRIOR && result.searched > 0 && h("p", { class: "sub" }, t("results.not-calibrated")),

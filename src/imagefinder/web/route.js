@@ -1,16 +1,19 @@
 /** The current view as the URL's fragment, so that it can be shared and back and forward work.
  *
  *   #/c/NAME/search?id=…|url=…&method=…&k=…&filter=…&box=…    #/r/HANDLE[,HANDLE…]    both: &hit=ID (&of=HANDLE)
+ *   #/c/NAME/similar?id=…|of=HANDLE&method=…
  *   #/c/NAME/library?contains=…&filter=…&show=failures         #/c/NAME/duplicates     #/jobs
  */
 
-/** @typedef {"search" | "library" | "duplicates" | "jobs"} ViewName */
+/** @typedef {"search" | "similar" | "library" | "duplicates" | "jobs"} ViewName */
 
 /** @typedef {object} Route
  * @property {ViewName | "start" | "unknown"} view
  * @property {string} [collection]
  * @property {string[]} [handles] of stored search results
  * @property {URLSearchParams} params */
+
+const OF_COLLECTION = ["search", "similar", "library", "duplicates"];
 
 /** @param {string} part */
 function decoded(part) {
@@ -26,8 +29,8 @@ export function parse(hash = location.hash) {
   const [path, search = ""] = hash.replace(/^#?\/?/, "").split(/\?(.*)/s);
   const [kind, name, view] = path.split("/").map(decoded);
   const params = new URLSearchParams(search);
-  if (kind === "c" && (view === "search" || view === "library" || view === "duplicates")) {
-    return { view, collection: name, params };
+  if (kind === "c" && OF_COLLECTION.includes(view)) {
+    return { view: /** @type {ViewName} */ (view), collection: name, params };
   }
   if (kind === "r" && name) return { view: "search", handles: name.split(","), params };
   if (kind === "jobs") return { view: "jobs", params };

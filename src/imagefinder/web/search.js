@@ -1,14 +1,16 @@
 /** The search view: one query at a time, its results, and the results of earlier queries. */
 
 import { Problem, collectionPath, get, queryString } from "./api.js";
-import { announce, button, h, isAbort, problemBox, put, toast } from "./dom.js";
-import { thumbnail } from "./images.js";
+import { progressBox, samplesBox } from "./boxes.js";
+import { announce, button, focusOn, h, isAbort, problemBox, put, toast } from "./dom.js";
+import { previewPath } from "./images.js";
 import { createPanel } from "./panel.js";
-import { queryOf } from "./query.js";
+import { queriesOf } from "./query.js";
 import { ALL_METHODS, defaultOptions, loadStoredImage, search } from "./request.js";
-import { columnsView, relationOf, resultView } from "./results.js";
+import { columnsView, relationOf, resultView, savedDisplay } from "./results.js";
 import { build, changed, go, link, parse } from "./route.js";
 import { collectionInfo, session } from "./session.js";
+import { createStrip, note } from "./strip.js";
 import { t } from "./texts.js";
 
 /** @typedef {import("./query.js").Query} Query */
@@ -21,17 +23,15 @@ import { t } from "./texts.js";
  * @property {import("./crop.js").Box | null} region of the query image
  * @property {Rest.SearchAnswer[] | null} results one for each method; `null` before the search has ended
  * @property {string | null} key the route of the results
+ * @property {boolean} failed whether the query itself cannot be searched
  * @property {AbortController | null} running */
 
 /** @typedef {Pick<SearchState, "options" | "query" | "region" | "results" | "key">} Saved */
 
-const HISTORY_SIZE = 20;
+const HISTORY_SIZE = 60;
+const LIVE_MS = 350; // between searches while a region is moved
+const PATIENCE_MS = 2000;
 const SAMPLES = 12;
-const EXPIRED = {
-  title: t("search.expired"),
-  detail: t("search.expired.detail"),
-  hint: t("search.expired.hint"),
-};
 
 /** Earlier results, so that back and forward send no requests: route -> results.
  * @type {Map<string, Saved>} */
@@ -55,14 +55,8 @@ function parseRegion(text) {
 /** Loads stored search results.
  * @param {string[]} handles
  * @returns {Promise<Rest.SearchAnswer[]>} */
-async function loadResults(handles) {
-  try {
-    return await Promise.all(handles.map((handle) => get(`v1/explanations/${encodeURIComponent(handle)}`)));
-  } catch (error) {
-    if (!(error instanceof Problem) || error.code !== "unknown_handle") throw error;
-    throw new Problem({ ...EXPIRED, code: error.code, request_id: error.requestId });
-  }
-}
+const loadResults = (handles) =>
+  Promise.all(handles.map((handle) => get(`v1/explanations/${encodeURIComponent(handle)}`)));
 
 /** The query of stored search results.
  * @param {Rest.SearchAnswer} result @returns {Query} */
@@ -77,63 +71,26 @@ function storedQuery({ query: { id, width, height }, explanations }) {
 }
 
 /** @param {Rest.SearchAnswer} result
- * @param {string | null} preview of the query
+ * @param {Query | null} query if it is known
  * @returns {import("./inspector.js").Entry[]} */
-function entriesOf(result, preview) {
+function entriesOf(result, query) {
   const handle = result.explanations?.handle ?? "";
   const { width, height } = result.query;
   const base = `v1/explanations/${handle}`;
+  const local = query?.kind === "file" ? query.preview : undefined;
+  const path = query?.image ? previewPath(query.image) : (local ?? `${base}/query`);
   return result.hits.map((hit) => ({
     id: hit.id,
     hit,
     image: hit.image,
     relation: relationOf(hit),
     evidence: hit.evidence,
-    query: { path: preview ?? `${base}/query`, size: [width, height] },
+    query: { path, size: [width, height], image: query?.image },
     methods: Object.keys(result.fingerprints),
     explain: (method, signal) => get(`${base}/image${queryString({ id: hit.id, method })}`, { signal }),
     drawing: (method) => `${base}/drawing${queryString({ id: hit.id, method })}`,
   }));
 }
-
-/** @param {AbortController} control cancels the search @param {number} images */
-function progressBox(control, images) {
-  const since = Date.now();
-  const clock = h("span", { "aria-hidden": "true" });
-  const timer = setInterval(() => {
-    if (!clock.isConnected) clearInterval(timer);
-    else clock.textContent = `${Math.floor((Date.now() - since) / 1000)} s`;
-  }, 500);
-  return h(
-    "div",
-    { class: "progress", "aria-busy": "true" },
-    h("p", { role: "status" }, t("search.searching", { count: images }), " ", clock),
-    h("progress", { "aria-label": t("search.progress") }),
-    button("close", t("page.cancel"), () => control.abort()),
-  );
-}
-
-/** Some stored images to search by.
- * @param {Rest.Image[]} images @param {number} total */
-const samplesBox = (images, total) => [
-  h("h2", {}, t("search.samples")),
-  h(
-    "ul",
-    { class: "samples" },
-    images.map((image) =>
-      h(
-        "li",
-        {},
-        h(
-          "a",
-          { href: link("search", session.collection, { id: image.id }) },
-          thumbnail(image, t("image.search-by", { id: image.id })),
-        ),
-      ),
-    ),
-  ),
-  h("p", {}, h("a", { href: link("library", session.collection) }, t("search.all-images", { count: total }))),
-];
 
 /** @param {HTMLElement} main @returns {Promise<import("./app.js").View>} */
 export async function openSearch(main) {
@@ -145,14 +102,19 @@ export async function openSearch(main) {
     region: null,
     results: null,
     key: null,
+    failed: false,
     running: null,
   };
   /** @type {{result: Rest.SearchAnswer, to: (index: number) => void, close: () => void} | null} */
   let inspector = null;
-  const panel = createPanel(state, { search: start, searchAgain });
+  const panel = createPanel(state, { search: startAll, searchAgain, regionChanged });
+  const strip = createStrip({ open: openEntry, current: () => state.query });
+  let timer = 0;
+  let since = 0; // the start of the latest search with a moved region
+  let isLive = false; // whether the shown route is that of a region being moved
   const output = h("section", { class: "results", "aria-label": t("search.results") });
   const root = h("div", { class: "search" }, panel.element, output);
-  main.append(root);
+  main.append(strip.element, root);
 
   function save() {
     const { options, query, region, results, key } = state;
@@ -165,7 +127,7 @@ export async function openSearch(main) {
   /** @param {Saved} entry */
   async function restore(entry) {
     cancel();
-    Object.assign(state, entry);
+    Object.assign(state, entry, { failed: false });
     state.options = { ...entry.options };
     await useCollection(entry.results?.[0].collection ?? session.collection);
     render();
@@ -180,8 +142,11 @@ export async function openSearch(main) {
   }
 
   function cancel() {
+    clearTimeout(timer);
+    timer = 0;
     state.running?.abort();
     state.running = null;
+    output.removeAttribute("aria-busy");
   }
 
   function clear() {
@@ -202,21 +167,33 @@ export async function openSearch(main) {
     if (!state.query) put(output, samplesBox(images, state.info.images));
   }
 
-  async function render() {
+  function render() {
     renderPanel();
+    return renderOutput();
+  }
+
+  async function renderOutput() {
+    strip.render();
     const { query, results } = state;
     if (!query || !results) return renderSamples();
     const route = parse();
     /** @type {import("./results.js").Links} */
     const links = {
       search: (id) => link("search", session.collection, { id }),
+      similar: (id) => link("similar", session.collection, { id }),
       inspect: ({ explanations }, hit) =>
         explanations && changed(route, { hit: hit.id, of: results.length > 1 ? explanations.handle : null }),
     };
     // A link to a stored image or a URL repeats the search; a link to an upload works while the server keeps it.
     const expires = query.kind === "file" || query.kind === "handle";
+    const display = savedDisplay();
+    /** @param {import("./results.js").Display} chosen */
+    const ondisplay = (chosen) => {
+      put(output, resultView(results[0], links, { expires, display: chosen, ondisplay }));
+      focusOn(output, "[aria-pressed]");
+    };
     if (results.length > 1) put(output, columnsView(results, links));
-    else put(output, resultView(results[0], links, expires));
+    else put(output, resultView(results[0], links, { expires, display, ondisplay }));
     announce(output.querySelector("h1")?.textContent ?? "");
   }
 
@@ -227,8 +204,11 @@ export async function openSearch(main) {
     const control = new AbortController();
     const { signal } = control;
     const region = state.query === query || key ? state.region : null;
-    Object.assign(state, { query, region, results: null, key: null, running: control });
+    Object.assign(state, { query, region, results: null, key: null, failed: false, running: control });
+    isLive = false;
     const retry = () => run(query, key);
+    note(query, { state: "running" });
+    strip.render();
     renderPanel();
     put(output, progressBox(control, state.info.images));
     scrollTo(0, 0);
@@ -237,15 +217,16 @@ export async function openSearch(main) {
         await loadStoredImage(query, signal);
         panel.updatePreview();
       }
-      const { method } = state.options;
-      const methods = method === ALL_METHODS ? state.info.methods.map((each) => each.name) : [method];
-      const results = await search(query, state.options, { region, methods, signal });
+      const results = await search(query, state.options, { region, methods: methodNames(), signal });
       if (signal.aborted) return;
       finish(query, results, key);
+      render();
     } catch (error) {
       const current = state.running === control;
       if (current) state.running = null;
       if (!current) return;
+      note(query, { state: "failed" });
+      strip.render();
       if (isAbort(error)) {
         put(
           output,
@@ -257,38 +238,122 @@ export async function openSearch(main) {
           ),
         );
       } else {
+        state.failed = !(error instanceof Problem && error.retryable);
+        renderPanel();
         announce(t("search.failed"));
         put(output, problemBox(error, retry, "h1"));
       }
     }
   }
 
-  /** @param {Query} query @param {Rest.SearchAnswer[]} results @param {string | null} key */
-  function finish(query, results, key) {
+  /** The methods that the options name; several if they are compared. */
+  function methodNames() {
+    const { method } = state.options;
+    return method === ALL_METHODS ? state.info.methods.map((each) => each.name) : [method];
+  }
+
+  /** The route of results that were not opened by one, and what the strip shows of them.
+   * @param {Query} query @param {Rest.SearchAnswer[]} results @param {string | null} key */
+  function routeOf(query, results, key) {
     query.size ??= [results[0].query.width, results[0].query.height];
     // A server that stores no results gives no handles; then there is nothing to link to.
     const handles = results.flatMap(({ explanations }) => explanations?.handle ?? []);
-    const route = handles.length
-      ? build({ view: "search", handles, params: new URLSearchParams() })
-      : location.hash;
-    Object.assign(state, { results, key: key ?? route, running: null });
+    const route = handles.length ? build({ view: "search", handles, params: new URLSearchParams() }) : null;
+    const matches = results[0].hits.filter(({ decision }) => decision === "match").length;
+    const uploaded = handles.length ? `v1/explanations/${handles[0]}/query?width=160` : (query.preview ?? null);
+    const preview = query.image?.thumbnail ?? uploaded;
+    note(query, { key: key ?? route, state: "done", matches, preview });
+    return key ?? route;
+  }
+
+  /** @param {Query} query @param {Rest.SearchAnswer[]} results @param {string | null} key */
+  function finish(query, results, key) {
+    const route = routeOf(query, results, key) ?? location.hash;
+    Object.assign(state, { results, key: route, running: null });
     save();
-    go(key ?? route);
-    render();
+    go(route, { replace: isLive });
+  }
+
+  /** @param {"moved" | "placed"} how */
+  function regionChanged(how) {
+    if (how === "moved") timer ||= setTimeout(searchMoved, LIVE_MS);
+    else if (isLive || timer) searchRegion();
+  }
+
+  /** Searches with the moved region, unless the search before may soon show something. */
+  function searchMoved() {
+    timer = state.running && Date.now() - since < PATIENCE_MS ? setTimeout(searchMoved, LIVE_MS) : 0;
+    if (!timer) searchRegion();
+  }
+
+  /** Searches with the region while the user moves it; the latest search wins. The first adds to the history. */
+  async function searchRegion() {
+    const { query } = state;
+    if (!query || !state.results) return;
+    cancel();
+    since = Date.now();
+    const control = new AbortController();
+    state.running = control;
+    output.setAttribute("aria-busy", "true");
+    try {
+      const options = { region: state.region, methods: methodNames(), signal: control.signal };
+      const results = await search(query, state.options, options);
+      if (control.signal.aborted) return;
+      output.removeAttribute("aria-busy");
+      finish(query, results, query.kind === "id" || query.kind === "url" ? hashOf(query) : null);
+      isLive = true;
+      renderOutput();
+    } catch (error) {
+      if (state.running !== control) return;
+      cancel();
+      // A busy server answers the next search.
+      if (!(error instanceof Problem && error.retryable)) put(output, problemBox(error, searchAgain, "h1"));
+    }
+  }
+
+  /** @param {Query[]} queries the first is shown, the others are searched one after the other */
+  function startAll([first, ...others]) {
+    if (!first) return;
+    for (const query of [first, ...others]) {
+      if (query.file) query.preview = URL.createObjectURL(query.file);
+      if (others.length) note(query, { state: "waiting" });
+    }
+    start(first);
+    if (others.length) strip.work(searchAside);
+  }
+
+  /** Searches with a query without showing its results.
+   * @param {Query} query @param {AbortSignal} signal */
+  async function searchAside(query, signal) {
+    const options = { ...state.options };
+    const results = await search(query, options, { region: null, methods: methodNames(), signal });
+    const key = routeOf(query, results, null);
+    if (key) saved.set(key, { options, query, region: null, results, key });
+  }
+
+  /** @param {import("./strip.js").Entry} entry */
+  function openEntry({ key, query }) {
+    if (key) go(key);
+    else if (query) start(query);
   }
 
   /** Searches with another query, or again with other options. Stored images and URLs have routes.
    * @param {Query} query */
   function start(query) {
-    if (query.kind === "file" && query !== state.query && query.file) {
-      state.region = null;
-      query.preview = URL.createObjectURL(query.file);
-    }
+    if (query.kind === "file" && query !== state.query) state.region = null;
     if (query.kind === "file" || query.kind === "handle") return void run(query, null);
+    const hash = hashOf(query);
+    if (hash === state.key) run(query, hash);
+    else go(hash);
+  }
+
+  /** The route of a stored image or a URL with the current options.
+   * @param {Query} query */
+  function hashOf(query) {
     const { method, k, filter, mode } = state.options;
     const defaults = defaultOptions();
     const region = query === state.query ? state.region : null;
-    const hash = link("search", session.collection, {
+    return link("search", session.collection, {
       [query.kind]: query.value,
       method: method === defaults.method ? null : method,
       k: k === defaults.k ? null : k,
@@ -296,8 +361,6 @@ export async function openSearch(main) {
       mode,
       box: region?.map((value) => value.toFixed(4)).join(","),
     });
-    if (hash === state.key) run(query, hash);
-    else go(hash);
   }
 
   function searchAgain() {
@@ -332,7 +395,9 @@ export async function openSearch(main) {
     state.options.method = results.length > 1 ? ALL_METHODS : first.method;
     const [box] = first.boxes;
     state.region = box ? [box[0] / width, box[1] / height, box[2] / width, box[3] / height] : null;
-    Object.assign(state, { query: storedQuery(first), results, key });
+    const query = storedQuery(first);
+    Object.assign(state, { query, results, key });
+    routeOf(query, results, key);
     save();
     render();
   }
@@ -352,8 +417,7 @@ export async function openSearch(main) {
     const inside = history.state?.inside;
     const { openInspector } = await import("./inspector.js");
     if (parse().params.get("hit") !== id || inspector) return; // the route has changed meanwhile
-    const preview = state.query?.kind === "file" ? (state.query.preview ?? null) : null;
-    const opened = openInspector(entriesOf(result, preview), index, {
+    const opened = openInspector(entriesOf(result, state.query), index, {
       onmove: (next) => go(changed(parse(), { hit: result.hits[next].id }), { replace: true }),
       onclose: () => {
         inspector = null;
@@ -367,11 +431,13 @@ export async function openSearch(main) {
 
   /** @param {DataTransfer} transfer */
   function receive(transfer) {
-    const query = queryOf(transfer);
-    if (query && state.info.images) start(query);
-    else if (query) toast(t("search.empty-collection"));
+    const queries = queriesOf(transfer);
+    if (state.info.images) startAll(queries);
+    else if (queries.length) toast(t("search.empty-collection"));
   }
 
+  strip.render();
+  strip.work(searchAside);
   return {
     /** @param {Route} route */
     async update(route) {
@@ -392,6 +458,7 @@ export async function openSearch(main) {
       cancel();
       inspector?.close();
       panel.close();
+      strip.close();
     },
     drop: receive,
     paste: receive,

@@ -19,6 +19,9 @@ export const session = {
     url_queries: false,
     job_roots: [],
     read_only: true,
+    keep_originals: false,
+    image_suffixes: [],
+    shows_locations: false,
   },
   limits: null,
   methods: [],
@@ -38,6 +41,10 @@ export async function loadSession() {
     session.collection = collections.includes(preferred) ? preferred : (collections[0] ?? preferred);
   }
 }
+
+/** File types for a file chooser: those that the browser knows, and those that only the server reads. */
+export const acceptedFiles = () =>
+  ["image/*", ...session.info.image_suffixes.map((suffix) => `.${suffix}`)].join(",");
 
 export const mayWrite = () => !session.info.read_only && session.info.auth.access !== "read";
 

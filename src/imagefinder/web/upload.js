@@ -3,6 +3,7 @@
 import { Problem, get, imagePath, sleep, upload } from "./api.js";
 import { announce, button, h, isAbort, put } from "./dom.js";
 import { bytes } from "./format.js";
+import { session } from "./session.js";
 import { t } from "./texts.js";
 
 /** A file with the id under which it is added.
@@ -22,7 +23,6 @@ import { t } from "./texts.js";
 const CONCURRENT = 3;
 const ATTEMPTS = 5;
 const MAX_ROWS = 200;
-const IMAGE = /\.(jpe?g|jfif|png|webp|gif|tiff?|bmp|hei[cf]|avif)$/i;
 
 const STATES = {
   queued: t("upload.queued"),
@@ -39,7 +39,9 @@ const STATES = {
 const FINAL = ["added", "replaced", "existing", "failed", "cancelled"];
 
 /** @param {File} file */
-const isImage = (file) => file.type.startsWith("image/") || IMAGE.test(file.name);
+const isImage = (file) =>
+  file.type.startsWith("image/") ||
+  session.info.image_suffixes.includes(file.name.split(".").pop()?.toLowerCase() ?? "");
 
 /** All files in an entry and below it.
  * @param {FileSystemEntry} entry @returns {Promise<Named[]>} */
@@ -100,6 +102,11 @@ export function createUploads(collection, onadded) {
     buttons,
     rows,
     h("label", { class: "check" }, replace, t("upload.replace-option")),
+    h(
+      "p",
+      { class: "small" },
+      session.info.keep_originals ? t("upload.keeps-originals") : t("upload.keeps-previews"),
+    ),
   );
 
   /** @param {State} state */

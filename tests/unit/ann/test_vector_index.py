@@ -26,6 +26,7 @@ class MemoryTable:
 
     def __init__(self, store):
         self.store, self.made = store, {}
+        self.is_damaged = False
 
     def existing(self):
         return self.store.changes(METHOD, None).new.tolist()
@@ -90,6 +91,9 @@ class MemoryTable:
 
     def vectors(self, model, keys):
         return {key: self.made[model][2][key] for key in keys if key in self.made[model][2]}
+
+    def verify(self, model):
+        return [f"the copy of model {model} is damaged"] if self.is_damaged else []
 
     def nbytes(self, model):
         return sum(vector.nbytes for vector in self.made[model][2].values()) + 1
@@ -175,6 +179,14 @@ def test_a_model_of_another_version_is_an_error_until_it_is_replaced(store, monk
     assert index.refresh()
     assert index.verify() == []
     assert len(index.propose(features(SPEC, 3), 5)[0].keys) == 10
+
+
+def test_differences_from_what_is_searched_are_reported(store):
+    table = MemoryTable(store)
+    index = VectorIndex(store, METHOD, SPEC, table)
+    index.refresh()
+    table.is_damaged = True
+    assert "is damaged" in index.verify()[0]
 
 
 def test_the_sample_is_read_once(store, monkeypatch):

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from imagefinder.cli import search
+from imagefinder.cli.app import run
 from imagefinder.collection import calibrating
 from imagefinder.collection.calibrating import LEASE
 from imagefinder.core.errors import StoreError
@@ -245,3 +246,49 @@ def test_the_page_is_opened_on_a_desktop(call, collection, tmp_path, monkeypatch
     page = tmp_path / "a page.html"
     call("search", "--id", "cat.jpg", "-c", collection, "--show", "--page", page)
     assert launched == ([page.as_uri()] if opened else [])
+
+
+@pytest.fixture(scope="module")
+def with_words(tmp_path_factory, images):
+    folder = tmp_path_factory.mktemp("words") / "collection"
+    pictures = [str(images / name) for name in ("cat.jpg", "coffee.jpg")]
+    assert run(["-c", str(folder), "add", *pictures, "--method", "efficientnet-lite0"]) == 0
+    return folder
+
+
+def test_words(call, with_words):
+    answer = call("search", "--text", "big coffee cup", "-c", with_words)
+    assert answer.code == 0
+    lines = answer.out.splitlines()
+    assert lines[0] == "1 image of 2 may show: coffee cup"
+    assert "classes searched for: cup, espresso" in lines
+    assert "scores of words are not calibrated: no E-value, no decision" in lines
+    assert re.search(r"^ *1  coffee\.jpg  0\.\d{3}  /", answer.out, re.M)
+    assert "efficientnet-lite0 words (fingerprint" in answer.out
+    assert "not known, and ignored: big" in answer.err
+    document = call("search", "--text", "big coffee cup", "-c", with_words, "--json").json
+    assert document["words"]["ignored"] == ["big"]
+    assert document["decision"] is None
+
+
+def test_words_that_nothing_shows_and_unknown_ones(call, with_words):
+    nothing = call("search", "--text", "volcano", "-c", with_words)
+    assert nothing.code == 1
+    assert re.match(r"no image shows: volcano \(best 0\.\d{3}, threshold 0\.1\d*\)", nothing.out)
+    unknown = call("search", "--text", "bananna", "-c", with_words)
+    assert unknown.code == 3
+    assert "did you mean" in unknown.err
+    assert "CLIP" in unknown.err
+
+
+def test_words_with_an_image(call, with_words, images):
+    both = call("search", images / "cat.jpg", "--text", "espresso", "-c", with_words, "--json")
+    assert both.code == 0
+    assert {hit["id"] for hit in both.json["hits"]} == {"cat.jpg", "coffee.jpg"}
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--text", " "], ["--text", "cat", "--show"], ["a.jpg", "b.jpg", "--text", "cat"]]
+)
+def test_refused_combinations_with_words(call, with_words, arguments):
+    assert call("search", *arguments, "-c", with_words).code == 2

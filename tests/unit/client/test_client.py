@@ -147,6 +147,26 @@ def test_searching_by_url_and_id(client: Client, service: FakeService) -> None:
     assert service.last_request == ("POST", "/v1/collections/shop/search")
 
 
+def test_searching_with_words(client: Client, service: FakeService) -> None:
+    service.says(ANSWER)
+    client.search(text="coffee cup", k=5)
+    assert service.body == {"text": "coffee cup", "k": 5}
+    service.says(ANSWER)
+    client.search(ById("a"), text="coffee cup")
+    assert service.body == {"id": "a", "text": "coffee cup"}
+    service.says(ANSWER)
+    client.search(b"pixels", text="coffee cup")
+    assert b'name="text"\r\n\r\ncoffee cup' in service.requests[-1].content
+    with pytest.raises(ValueError, match="single query"):
+        client.search([b"one", b"two"], text="coffee cup")
+
+
+def test_labels_of_an_image(client: Client, service: FakeService) -> None:
+    service.says({**IMAGE, "labels": [{"name": "espresso", "probability": 0.9}]})
+    assert client.image("a", labels=True).labels[0].name == "espresso"
+    assert "labels=true" in str(service.requests[-1].url)
+
+
 def test_several_queries_return_answers_or_problems(client: Client, service: FakeService) -> None:
     service.says({"results": [ANSWER, {"problem": {"code": "not_an_image", "status": 415, "detail": "D"}}]})
     first, second = client.search([b"one", ById("two")], k=1)

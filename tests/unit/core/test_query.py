@@ -4,13 +4,38 @@ import numpy as np
 import pytest
 
 from imagefinder.core.errors import BoxError, InputError
-from imagefinder.core.query import MAX_BOXES, Query, SearchOptions, check_box
+from imagefinder.core.query import MAX_BOXES, MAX_TEXT, Query, SearchOptions, check_box
 
 
-@pytest.mark.parametrize("fields", [{}, {"image": b"x", "id": "a"}, {"image": np.zeros((1, 1, 3)), "id": "a"}])
-def test_a_query_needs_exactly_one_of_image_and_id(fields):
+@pytest.mark.parametrize(
+    "fields", [{"image": b"x", "id": "a"}, {"image": np.zeros((1, 1, 3)), "id": "a", "text": "cup"}]
+)
+def test_a_query_has_at_most_one_of_image_and_id(fields):
     with pytest.raises(InputError, match="exactly one"):
         Query(**fields)
+
+
+@pytest.mark.parametrize("fields", [{}, {"text": ""}, {"text": "  "}])
+def test_a_query_needs_an_image_or_a_text(fields):
+    with pytest.raises(InputError, match="a query image, an id or a text"):
+        Query(**fields)
+
+
+def test_a_text_may_be_alone_or_with_an_image():
+    assert not Query(text="coffee cup").has_image
+    assert Query(b"x", text="coffee cup").has_image
+    assert Query(id="a", text="coffee cup", boxes=((0, 0, 9, 9),)).has_image
+
+
+def test_boxes_need_an_image():
+    with pytest.raises(InputError, match="regions of a query image"):
+        Query(text="coffee cup", boxes=((0, 0, 9, 9),))
+
+
+def test_the_length_of_a_text_is_limited():
+    Query(text="x" * MAX_TEXT)
+    with pytest.raises(InputError, match=f"at most {MAX_TEXT} characters"):
+        Query(text="x" * (MAX_TEXT + 1))
 
 
 def test_the_number_of_boxes_is_limited():

@@ -39,6 +39,8 @@ JOB = jobs.Job(
     problem=jobs.JobProblem("store_error", "disk full", "make room"),
 )
 
+WORDS = results.WordsInfo("net", ("cup",), ("red",), ("cup", "coffee mug"), 0.1, 3, 0.9)
+
 VALUES: dict[str, Any] = {
     type(value).__name__: value
     for value in (
@@ -52,11 +54,14 @@ VALUES: dict[str, Any] = {
         JOB.progress,
         JOB.failures[0],
         JOB.problem,
+        WORDS,
+        results.Label("espresso", 0.5),
         results.SearchResult(
             *((HIT,), "auto", "exact", {"sift": "f"}, 7, {"total": 0.5}, "evidence", 1, ((0.0, 1.0, 2.0, 3.0),)),
             query_size=(9, 7),
             decision="match",
             null_model="5f0c",
+            words=WORDS,
         ),
         results.Comparison("sift", "f", 3.0, 10, 12, {"total": 0.1}, EVIDENCE, "contains"),
         results.Explanation(

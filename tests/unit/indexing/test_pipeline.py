@@ -25,8 +25,10 @@ from imagefinder.core.features import GlobalFeatures, RgbImage
 from imagefinder.core.records import Entry
 from imagefinder.core.settings import Settings
 from imagefinder.images.decoding.decode import Decoded, decode
+from imagefinder.images.metadata.read import read
 from imagefinder.indexing import pipeline
 from imagefinder.indexing.discover import discover
+from imagefinder.indexing.file_metadata import FileMetadataReader
 from imagefinder.indexing.progress import Progress
 from imagefinder.indexing.source_item import SourceItem
 
@@ -257,7 +259,7 @@ def test_nothing_is_read_when_a_method_cannot_run(world: World, pics: Path) -> N
         world.add(items=untouched(), extractors=[world.mean, Missing()])
     assert world.store.info().methods == {}
     with pytest.raises(ValueError, match="no methods"):
-        pipeline.Pipeline(world.store, [], world.settings, decode).run(untouched())
+        pipeline.Pipeline(world.store, [], world.settings, decode, FileMetadataReader(read)).run(untouched())
     world.add(pics)
     with pytest.raises(FingerprintMismatchError):
         world.add(items=untouched(), extractors=[Mean(version=2)])

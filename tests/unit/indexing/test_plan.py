@@ -6,6 +6,7 @@ import pytest
 
 from imagefinder.core.errors import DamagedImageError, InputError
 from imagefinder.core.records import Failure, ImageRecord, ImageStatus
+from imagefinder.indexing.file_metadata import READER, Sidecars
 from imagefinder.indexing.plan import ID_TAKEN, Task, failed, has_other_uri, plan
 from imagefinder.indexing.source_item import SourceItem
 
@@ -15,7 +16,7 @@ METHODS = ("sift", "beit")
 
 
 def status(item=FILE, *, methods=METHODS, sha256="1", stamp=None):
-    return ImageStatus(sha256, item.stamp if stamp is None else stamp, item.uri, frozenset(methods))
+    return ImageStatus(sha256, item.stamp if stamp is None else stamp, item.uri, frozenset(methods), READER)
 
 
 def owner(uri="file:///other/a.png", source="file:///other"):
@@ -33,6 +34,16 @@ def test_a_new_item_needs_every_method():
 @pytest.mark.parametrize("item", [FILE, URL])
 def test_an_unchanged_item_needs_nothing(item):
     assert plan(item, status(item), None, METHODS) is None
+
+
+def test_a_file_whose_sidecar_files_have_changed_is_read_but_not_decoded():
+    changed = plan(FILE, status(), None, METHODS, sidecars=Sidecars("1|a.xmp:5"))
+    of_earlier_version = plan(FILE, replace(status(), file_stamp=""), None, METHODS)
+    for task in (changed, of_earlier_version):
+        assert isinstance(task, Task)
+        assert task.is_refresh
+        assert not task.needs_pixels("1")
+    assert plan(URL, replace(status(URL), file_stamp=""), None, METHODS) is None  # it is not downloaded for that
 
 
 @pytest.mark.parametrize("stamp", ["10:2", ""])

@@ -8,7 +8,7 @@ import pytest
 from imagefinder.core.errors import SourceError
 from imagefinder.core.records import Failure
 from imagefinder.indexing.guard import TRUSTED, Guard
-from imagefinder.indexing.portion import Portion, is_portable, portions
+from imagefinder.indexing.portion import Lacking, Portion, is_portable, portions
 from imagefinder.indexing.source_item import SourceEnd, SourceItem, file_uri
 
 URL = SourceItem("ä\0", "https://example.org/a.png", "list:shop", "", {"price": 1.5, "tags": ["x"]})
@@ -19,11 +19,15 @@ def test_a_portion_is_read_as_it_was(tmp_path: Path) -> None:
     path.write_bytes(b"bytes")
     item = SourceItem("cat", file_uri(path), "file:///x", "5:1:2:3")
     found = Portion.from_bytes(Portion((URL, item)).to_bytes(), TRUSTED)
-    assert found.items == (URL, item)
+    assert (found.items, found.lacking) == ((URL, item), None)
     assert found.items[0].read is None
     read = found.items[1].read
     assert read is not None
     assert read(100) == b"bytes"
+    lacking = Lacking(frozenset({"ä\0", "cat#page=2"}), frozenset({"cat"}))
+    assert Portion.from_bytes(Portion((URL, item), lacking).to_bytes(), TRUSTED).lacking == lacking
+    assert lacking.of("cat") == Lacking(frozenset({"cat#page=2"}), frozenset({"cat"}))
+    assert lacking.of("ä\0") == Lacking(frozenset({"ä\0"}), frozenset())
 
 
 def test_files_outside_the_allowed_folders_are_not_read(tmp_path: Path) -> None:
@@ -41,8 +45,9 @@ def test_files_outside_the_allowed_folders_are_not_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "document",
     [
-        b"", b"x", b"{}", b"[[]]", b'[["a", "https://x/", "", "", []]]', b'[[1, "https://x/", "", "", {}]]',
-        b'[["a", "archive:file:///x.zip!/a", "", "", {}]]', b'[["a", "ftp://x/", "", "", {}]]', b"[" * 100_000,
+        b"", b"x", b"{}", b"[]", b"[[[]], null]", b"[[], [1, 2]]", b'[[["a", "https://x/", "", "", []]], null]',
+        b'[[[1, "https://x/", "", "", {}]], null]', b'[[["a", "archive:file:///x.zip!/a", "", "", {}]], null]',
+        b'[[["a", "ftp://x/", "", "", {}]], null]', b"[" * 100_000,
     ],
 )  # fmt: skip
 def test_damaged_portions(document: bytes) -> None:

@@ -27,4 +27,6 @@ def test_a_report_as_json() -> None:
         "moved": 0,
         "excluded": 0,
         "failed_before": 0,
+        "refreshed": 0,
+        "stacked": 0,
     }

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import re
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from imagefinder.core.results import SearchResult
 from imagefinder.core.settings import Settings
 from imagefinder.models import loads
 from imagefinder.server import metrics as metrics_module
+from imagefinder.server.admission import Admission
 from imagefinder.server.app import create_app
 
 
@@ -165,3 +168,51 @@ def test_engines_and_indexes_are_reported(fake: Any, monkeypatch: pytest.MonkeyP
     found = numbers(client)
     assert found["imagefinder_store_available"] == 0
     assert not [name for name in found if "standby" in name or "index_waiting" in name]
+
+
+def test_engines_that_hang_do_not_hold_a_scrape(fake: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is known stays; while a read hangs, there is no second one."""
+    monkeypatch.setattr(metrics_module, "_SIZES_SECONDS", 0.0)
+    monkeypatch.setattr(metrics_module, "_SCRAPE_SECONDS", 0.5)
+    client = TestClient(create_app(fake))
+    images = 'imagefinder_collection_images{collection="default"}'
+    before = numbers(client)
+    assert before["imagefinder_store_available"] == 1
+    answers, reads = threading.Event(), list[str]()
+
+    def hang(name: str, call: Any) -> Any:
+        def read(*arguments: Any) -> Any:
+            reads.append(name)
+            answers.wait(30)
+            return call(*arguments)
+
+        return read
+
+    monkeypatch.setattr(fake, "info", hang("info", fake.info))
+    monkeypatch.setattr(fake, "probe", hang("probe", fake.probe))
+    for _ in range(2):
+        begun = time.monotonic()
+        found = numbers(client)
+        assert time.monotonic() - begun < 5
+        assert (found["imagefinder_store_available"], found[images]) == (0, before[images])
+        assert found["imagefinder_http_requests_in_flight"] == 1
+    assert reads == ["info", "probe"]
+    answers.set()
+    end = time.monotonic() + 10
+    while numbers(client)["imagefinder_store_available"] != 1:
+        assert time.monotonic() < end
+    assert numbers(client)[images] == before[images]
+
+
+def test_jobs_that_cannot_be_counted_are_not_a_number() -> None:
+    counted = metrics_module.Metrics(
+        version="1", admission=Admission(running=1, requests=1, max_bytes=1), methods=(), collections=list
+    )
+
+    def count(_state: str) -> int:
+        raise StoreUnavailableError("no answer")
+
+    counted.watch_jobs(count)
+    text = counted.exposition("")[0].decode()
+    assert 'imagefinder_jobs{state="queued"} NaN' in text
+    assert "NaN if they cannot be counted within 5 s" in text

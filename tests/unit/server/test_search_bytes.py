@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import pickle
 import time
@@ -13,7 +14,7 @@ from make_collection import picture
 
 import imagefinder
 from imagefinder.core.query import Query, SearchOptions
-from imagefinder.server.search_bytes import UNREADABLE, from_bytes, to_bytes
+from imagefinder.server.search_bytes import FORMAT, UNREADABLE, from_bytes, to_bytes
 from imagefinder.server.search_cache import CachedSearch, SearchCache
 
 
@@ -32,6 +33,14 @@ def searched(collection: Any, query: Query) -> CachedSearch:
 
 
 QUERIES = [Query(picture(1)), Query(picture(1), boxes=((10.0, 5.0, 100.0, 80.0),)), Query(id="ä\0001")]
+
+
+def test_the_text_of_a_query_is_kept(collection: Any) -> None:
+    before = searched(collection, QUERIES[0])
+    query = Query(id="a", text="coffee cup")
+    words = CachedSearch(before.collection, dataclasses.replace(before.trace, query=query))
+    after = from_bytes(to_bytes(words)).trace.query
+    assert (after.id, after.text) == ("a", "coffee cup")
 
 
 @pytest.mark.parametrize("query", QUERIES, ids=["image", "box", "id"])
@@ -63,7 +72,7 @@ def test_damaged_searches_are_errors_of_known_kinds(collection: Any, damage: str
     data = to_bytes(searched(collection, QUERIES[0]))
     arrays = safetensors.numpy.load(data)
     if damage == "version":
-        document = json.loads(arrays["document"].tobytes()) | {"format": 2}
+        document = json.loads(arrays["document"].tobytes()) | {"format": FORMAT + 1}
         arrays["document"] = np.frombuffer(json.dumps(document).encode(), np.uint8)
     if damage == "lacking":
         del arrays["document"]

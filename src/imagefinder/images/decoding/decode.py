@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
 from imagefinder.core.colours import Colours
@@ -84,6 +87,12 @@ class InProcessDecoder:
     def examine(self, data: bytes, *, max_bytes: int, max_pixels: int) -> FullDepth:
         """Decode all frames in full depth; the same arguments and errors as ``full_depth.examine``."""
         return full_depth.examine(data, max_bytes=max_bytes, max_pixels=max_pixels)
+
+    def read_metadata(self, data: bytes, sidecars: Sequence[bytes] = ()) -> dict[str, Any]:
+        """Read the properties of an image; ``images.metadata.read`` documents them."""
+        from imagefinder.images.metadata.read import read  # noqa: PLC0415 - queries have no metadata
+
+        return read(data, sidecars)
 
     def start(self) -> None:
         """Do nothing: there is nothing to start."""

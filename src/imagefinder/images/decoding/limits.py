@@ -20,3 +20,11 @@ def check_encoded_size(data: bytes, max_bytes: int) -> None:
             limit=max_bytes,
             unit="bytes",
         )
+
+
+_JPEG_HEAD = 1 << 20
+
+
+def needed_for_metadata(data: bytes) -> bytes:
+    """The part of an encoded image that its metadata are in: small segments at the beginning of a JPEG."""
+    return data[:_JPEG_HEAD] if data.startswith(b"\xff\xd8\xff") else data

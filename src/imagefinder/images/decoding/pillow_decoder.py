@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 _BLOCKED_FORMATS = frozenset({"EPS", "WMF", "FITS", "MPEG", "PDF", "HDF5", "GRIB", "BUFR"})
 
 # Exceptions that Pillow and its plug-ins raise on damaged data.
-_DECODER_ERRORS = (
+DECODER_ERRORS = (
     OSError,
     ValueError,
     SyntaxError,
@@ -56,6 +56,7 @@ _prepare_lock = threading.Lock()
 _formats: list[str] = []
 
 
+_MOST_PIXELS = 1 << 36  # of an image whose header is read; nothing is allocated for them
 _STRIP = 1 << 20  # pixels converted at once, so that conversion does not need a second copy of a large image
 
 
@@ -203,6 +204,14 @@ def _open(data: bytes, limit: PixelLimit) -> Image.Image:
             ) from error
 
 
+def header(data: bytes) -> Image.Image | None:
+    """An image with its header read, not its pixels; ``None`` if that is not possible."""
+    try:
+        return _identified(data, _MOST_PIXELS)
+    except (*DECODER_ERRORS, Image.DecompressionBombError):
+        return None
+
+
 def _loaded(image: Image.Image, size: tuple[int, int], kind: str, pages: int, limit: PixelLimit) -> LoadedImage:
     factor = _factor(image.size, limit)
     width, height = (-(-side // factor) for side in image.size)
@@ -260,7 +269,7 @@ def _count_pages(image: Image.Image) -> int:
         return 1
     try:
         return int(getattr(image, "n_frames", 1))
-    except _DECODER_ERRORS:  # damage after the first frame
+    except DECODER_ERRORS:  # damage after the first frame
         return 1
 
 
@@ -348,7 +357,7 @@ def _translated_errors(message: str, limit: PixelLimit) -> Iterator[None]:
         raise _too_many_pixels(str(error), limit) from error
     except MemoryError as error:
         raise _too_many_pixels("the image does not fit into memory", limit) from error
-    except _DECODER_ERRORS as error:
+    except DECODER_ERRORS as error:
         raise DamagedImageError(f"{message}: {_reason(error)}") from error
 
 
@@ -361,7 +370,7 @@ def _identified(data: bytes, max_pixels: int) -> Image.Image:
 
     Raises:
         UnidentifiedImageError: no plug-in recognises it.
-        Exception: those of ``_DECODER_ERRORS``.
+        Exception: those of ``DECODER_ERRORS``.
     """
     _silence()
     with _prepare_lock:
@@ -441,7 +450,7 @@ def _upright(image: Image.Image) -> Image.Image:
     image.load()
     try:
         return ImageOps.exif_transpose(image)
-    except _DECODER_ERRORS:
+    except DECODER_ERRORS:
         # The pixels may be fine although the EXIF data is corrupt; viewers show such images without rotation.
         return image
 

@@ -18,6 +18,7 @@ import tempfile
 import threading
 import time
 import weakref
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,8 @@ from imagefinder.core.errors import (
 )
 from imagefinder.core.features import Decoded, FullDepth, RgbImage
 from imagefinder.core.previews import Rendered
-from imagefinder.images.decoding.limits import check_encoded_size
-from imagefinder.images.decoding.worker import DECODE, EXAMINE, FAULT, READY, RENDER, receive
+from imagefinder.images.decoding.limits import check_encoded_size, needed_for_metadata
+from imagefinder.images.decoding.worker import DECODE, EXAMINE, FAULT, METADATA, READY, RENDER, receive
 
 _START_SECONDS = 60.0
 _IMAGES_PER_WORKER = 1000  # then the worker is replaced, which bounds memory leaks in decoders
@@ -138,6 +139,17 @@ class DecoderPool:
         """
         examined: FullDepth = self._run(EXAMINE, data, max_bytes=max_bytes, max_pixels=max_pixels)
         return examined
+
+    def read_metadata(self, data: bytes, sidecars: Sequence[bytes] = ()) -> dict[str, Any]:
+        """Read the properties of an image; ``images.metadata.read`` documents them.
+
+        Raises:
+            ImageError: reading them took too long, or crashed the worker.
+        """
+        parts = [needed_for_metadata(data), *sidecars]
+        joined, sizes = b"".join(parts), [len(part) for part in parts]
+        found: dict[str, Any] = self._run(METADATA, joined, max_bytes=len(joined), max_pixels=0, sizes=sizes)
+        return found
 
     def _run(self, task: str, data: bytes, **limits: Any) -> Any:
         """Run a task in a worker."""
@@ -299,7 +311,7 @@ class _Worker:
                 self._socket.close()
                 raise _cannot_start(error.strerror or str(error)) from error
 
-    def run(self, data: bytes, request: dict[str, Any]) -> Decoded | Rendered | FullDepth:
+    def run(self, data: bytes, request: dict[str, Any]) -> Decoded | Rendered | FullDepth | dict[str, Any]:
         self._wait_until_ready()
         self.images += 1
         source, target = _anonymous_file("source"), _anonymous_file("pixels")
@@ -315,6 +327,8 @@ class _Worker:
             response = self._receive(deadline, request_sent=True)
             if response["status"] == "error":
                 raise _error(response)
+            if request["task"] == METADATA:
+                return dict(response["properties"])
             if request["task"] == EXAMINE:
                 return FullDepth(**response["full_depth"])
             if request["task"] == RENDER:

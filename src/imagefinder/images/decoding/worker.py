@@ -18,8 +18,9 @@ from imagefinder.core.errors import ImageError, ImageTooLargeError
 from imagefinder.images.decoding import pillow_decoder
 
 READY = "ready"
-DECODE, RENDER, EXAMINE = "decode", "render", "examine"
-"""Tasks of a request: a page as 8-bit RGB; a page as an encoded preview; all frames in full depth, as a digest."""
+DECODE, RENDER, EXAMINE, METADATA = "decode", "render", "examine", "metadata"
+"""Tasks of a request: a page as 8-bit RGB; a page as an encoded preview; all frames in full depth, as a digest;
+and the properties of an image."""
 
 FAULT = "decoder_fault"
 """Response code for an exception other than ``ImageError``: a bug in a decoder."""
@@ -68,6 +69,8 @@ def _answer(source: int, target: int, request: dict[str, Any], memory: int) -> d
         data = os.pread(source, request["size"], 0)
         if request["task"] == EXAMINE:
             return {"status": "ok"} | _examined(data, request)
+        if request["task"] == METADATA:
+            return {"status": "ok", "properties": _metadata(data, request["sizes"])}
         options = {name: value for name, value in request.items() if name not in ("task", "size", "seconds")}
         if request["task"] == RENDER:
             return {"status": "ok"} | _rendered(data, target, options)
@@ -102,6 +105,14 @@ def _examined(data: bytes, request: dict[str, Any]) -> dict[str, Any]:
 
     limits = {"max_bytes": request["max_bytes"], "max_pixels": request["max_pixels"]}
     return {"full_depth": asdict(full_depth.examine(data, **limits))}
+
+
+def _metadata(data: bytes, sizes: list[int]) -> dict[str, Any]:
+    """The properties of an image, whose bytes are followed by those of its sidecar files."""
+    from imagefinder.images.metadata.read import read  # noqa: PLC0415 - queries have no metadata
+
+    image, *sidecars = [data[sum(sizes[:place]) : sum(sizes[: place + 1])] for place in range(len(sizes))]
+    return read(image, sidecars)
 
 
 def _error(error: ImageError, **more: Any) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from imagefinder.core.jobs import MAX_FAILURES, JobFailure
 from imagefinder.core.records import Failure
 from imagefinder.core.service_contracts import PortionedJobs
 from imagefinder.indexing.failure_log import FailureLog
-from imagefinder.indexing.portion import Portion
+from imagefinder.indexing.portion import Lacking, Portion
 from imagefinder.indexing.progress import AddReport
 from imagefinder.indexing.suffixes import ARCHIVE_SUFFIXES
 from imagefinder.server.errors import Problem
@@ -30,14 +30,24 @@ from imagefinder.server.jobs.work import JobContext, JobOutcome, JobStopped, job
 
 log = logging.getLogger(__name__)
 
-_COUNTS = ("added", "replaced", "unchanged", "skipped", "moved", "excluded", "failed", "failed_before")
+_COUNTS = (
+    "added",
+    "replaced",
+    "unchanged",
+    "skipped",
+    "moved",
+    "excluded",
+    "failed",
+    "failed_before",
+    "refreshed",
+)
 
 _PAUSE_SECONDS = 1.0
 
 CRASHED = "worker_crashed"
-"""Code of the failures of the images of a portion that was never completed."""
+"""Code of the failure of an image that was never completed."""
 
-_CRASHED_MESSAGE = f"{MAX_TRIES} workers ended while they added this image or one of those added with it"
+_CRASHED_MESSAGE = f"{MAX_TRIES} workers ended while they added this image"
 
 
 class PortionedWork:
@@ -99,11 +109,13 @@ class PortionedWork:
             with _add_of(taken, context, with_list=False) as add:
                 portion = Portion.from_bytes(taken.data, add.guard)
                 if taken.starts > MAX_TRIES:
-                    failures = add.give_up(collection, portion, CRASHED, _CRASHED_MESSAGE)
-                    shown = tuple(work.job_failure(failure, context.spec) for failure in failures)
-                    self._jobs.complete(taken, {"failed": len(failures)}, shown)
+                    self._give_up(taken, add, portion, collection, context)
                     return
-                report = add.add(collection, portion, self._failures(taken, add, collection), stop=taken.stop)
+                before = add.lacking(collection, portion)
+                if portion.lacking is None:
+                    portion = replace(portion, lacking=before)
+                    self._jobs.rewrite(taken, [portion.to_bytes()])
+                report = self._added(taken, add, portion, collection)
         except (ImagefinderError, Problem, ValueError) as error:
             if isinstance(error, StoreError) and error.retryable:
                 self._jobs.release(taken)
@@ -111,11 +123,31 @@ class PortionedWork:
                 raise
             self._jobs.complete(taken, {}, (), job_problem(error))
             return
-        if report.interrupted:
-            self._jobs.release(taken)
+        if report is None or report.interrupted:
+            self._jobs.release(taken, died=report is None)
             return
+        report = _with_earlier(report, portion, before)
         shown = tuple(work.job_failure(failure, context.spec) for failure in report.failures[:MAX_FAILURES])
         self._jobs.complete(taken, {name: getattr(report, name) for name in _COUNTS}, shown)
+
+    def _added(
+        self, taken: TakenPortion, add: PortionedAdd, portion: Portion, collection: Collection
+    ) -> AddReport | None:
+        """Add a portion; ``None`` if the process that tried has died."""
+        return add.add(collection, portion, self._failures(taken, add, collection), stop=taken.stop)
+
+    def _give_up(
+        self, taken: TakenPortion, add: PortionedAdd, portion: Portion, collection: Collection, context: JobContext
+    ) -> None:
+        """Divide a portion with which processes die, so that one image affects no other; record a single image."""
+        if len(portion.items) > 1:
+            lacking = portion.lacking or Lacking(frozenset(), frozenset())
+            single = [replace(portion, items=(item,), lacking=lacking.of(item.id)) for item in portion.items]
+            self._jobs.rewrite(taken, [one.to_bytes() for one in single])
+            return
+        failures = add.give_up(collection, portion, CRASHED, _CRASHED_MESSAGE)
+        shown = tuple(work.job_failure(failure, context.spec) for failure in failures)
+        self._jobs.complete(taken, {"failed": len(failures)}, shown)
 
     def finish(self, taken: TakenJob, collection: Collection, context: JobContext) -> JobOutcome:
         """Finish a job after all of its portions.
@@ -138,6 +170,7 @@ class PortionedWork:
             moved=counts["moved"],
             excluded=counts["excluded"],
             failed_before=counts["failed_before"],
+            refreshed=counts["refreshed"],
         )
         with _add_of(taken, context) as add:
             report = add.finish(
@@ -155,6 +188,27 @@ class PortionedWork:
         if known is None or known[0] != taken.job.id:
             known = self._of_thread.failures = (taken.job.id, add.failures(collection))
         return known[1]
+
+
+def _with_earlier(report: AddReport, portion: Portion, before: Lacking) -> AddReport:
+    """Count images as added and replaced that earlier starts of a portion stored.
+
+    Args:
+        report: The last start, in which they were unchanged.
+        portion: The portion, with what the collection lacked before the first start.
+        before: What it lacked before the last one.
+    """
+    assert portion.lacking is not None  # noqa: S101 - narrows the type
+    still = before.new | before.changed
+    added, replaced = len(portion.lacking.new - still), len(portion.lacking.changed - still)
+    added = min(added, report.unchanged)
+    replaced = min(replaced, report.unchanged - added)
+    return replace(
+        report,
+        added=report.added + added,
+        replaced=report.replaced + replaced,
+        unchanged=report.unchanged - added - replaced,
+    )
 
 
 @contextmanager

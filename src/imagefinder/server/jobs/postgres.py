@@ -387,15 +387,29 @@ class PostgresJobs:
         finally:
             self._given_up(taken)
 
-    def release(self, taken: TakenPortion) -> None:
+    def release(self, taken: TakenPortion, *, died: bool = False) -> None:
         """Give a portion that this process stopped to others.
+
+        Args:
+            taken: The portion.
+            died: Whether a process died with it, so that this start counts.
 
         Raises:
             StoreError: it cannot be stored; others take it when the lease is over.
         """
         try:
-            self._database.write(lambda connection: rows.release(connection, [taken.token]))
+            self._database.write(lambda connection: rows.release(connection, [taken.token], died=died))
         finally:
+            self._given_up(taken)
+
+    def rewrite(self, taken: TakenPortion, portions: Sequence[bytes]) -> None:
+        """Replace the data of a portion, or the portion by several, which any worker may take.
+
+        Raises:
+            StoreError: they cannot be stored.
+        """
+        self._database.write(partial(rows.rewrite, taken=taken, portions=portions))
+        if len(portions) > 1:
             self._given_up(taken)
 
     def report(self, taken: TakenJob) -> dict[str, Any]:

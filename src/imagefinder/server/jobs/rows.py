@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from imagefinder.core.job_records import UNREADABLE, JobRecord, from_content
+from imagefinder.core.job_records import UNREADABLE, JobRecord, TakenPortion, from_content
 from imagefinder.core.jobs import ENDED, MAX_FAILURES, Job, JobFailure, JobProgress
 from imagefinder.core.serialization import to_json
+from imagefinder.indexing.portion import VERSION as PORTION_VERSION
 from imagefinder.stores.distributed.pool import Connection
 
 log = logging.getLogger(__name__)
@@ -73,11 +74,11 @@ def add_counts(
     return record
 
 
-def release(connection: Connection, tokens: Sequence[uuid.UUID]) -> None:
-    """Give up portions and jobs, which were not completed."""
+def release(connection: Connection, tokens: Sequence[uuid.UUID], *, died: bool = False) -> None:
+    """Give up portions and jobs, which were not completed; if a process ``died``, the start counts."""
     connection.execute(
-        "UPDATE portions SET worker = NULL, lease = NULL, tries = greatest(tries - 1, 0) WHERE worker = ANY(%s)",
-        [list(tokens)],
+        "UPDATE portions SET worker = NULL, lease = NULL, tries = greatest(tries - %s, 0) WHERE worker = ANY(%s)",
+        [0 if died else 1, list(tokens)],
     )
     query = f"SELECT {COLUMNS} FROM jobs WHERE worker = ANY(%s) ORDER BY id FOR UPDATE"  # noqa: S608
     for row in connection.execute(query.encode(), [list(tokens)]).fetchall():
@@ -85,6 +86,26 @@ def release(connection: Connection, tokens: Sequence[uuid.UUID]) -> None:
         if record is not None and not record.job.ended:
             job = replace(record.job, state="queued", started_at=None)
             write(connection, replace(record, job=job, tries=0))
+
+
+def rewrite(connection: Connection, *, taken: TakenPortion, portions: Sequence[bytes]) -> None:
+    """Replace a portion by one, which keeps its worker, or by several without workers; others' are unchanged."""
+    job_id, own = taken.job.id, [taken.job.id, taken.number, taken.token]
+    if len(portions) == 1:
+        connection.execute(
+            "UPDATE portions SET version = %s, data = %s WHERE job = %s AND number = %s AND worker = %s",
+            [PORTION_VERSION, portions[0], *own],
+        )
+        return
+    connection.execute("SELECT 1 FROM jobs WHERE id = %s FOR UPDATE", [job_id])  # as ``complete`` does
+    query = "DELETE FROM portions WHERE job = %s AND number = %s AND worker = %s"
+    if connection.execute(query, own).rowcount:
+        connection.execute(
+            "INSERT INTO portions (job, number, version, data)"
+            " SELECT %s, (SELECT coalesce(max(number), -1) FROM portions WHERE job = %s) + place, %s, data"
+            " FROM unnest(%s::bytea[]) WITH ORDINALITY AS new (data, place)",
+            [job_id, job_id, PORTION_VERSION, list(portions)],
+        )
 
 
 def renew(connection: Connection, tokens: Sequence[uuid.UUID], seconds: float) -> tuple[set[uuid.UUID], set[str]]:

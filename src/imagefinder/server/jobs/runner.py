@@ -36,7 +36,11 @@ _PUBLISH_SECONDS = 0.25
 
 
 class Runner:
-    """Runs the jobs of a queue, one at a time per collection."""
+    """Runs the jobs of a queue, one at a time per collection.
+
+    Attributes:
+        portioned: Adds images in portions, in this process; ``None`` if the jobs are not divided.
+    """
 
     def __init__(
         self,
@@ -59,7 +63,7 @@ class Runner:
             check_address: Refuses addresses that jobs may not download from; see ``Fetcher``.
         """
         self._jobs = jobs
-        self._portioned = PortionedWork(jobs) if isinstance(jobs, PortionedJobs) else None
+        self.portioned = PortionedWork(jobs) if isinstance(jobs, PortionedJobs) else None
         self._collections = collections
         self._roots = tuple(roots)
         self._list_path = list_path
@@ -132,15 +136,15 @@ class Runner:
     def _work_on(self, taken: TakenJob) -> JobOutcome | None:
         """Do the work of a job, or one part of it; ``None`` if other parts remain."""
         job = taken.job
-        if self._portioned is not None and isinstance(taken, TakenPortion):
-            self._portioned.add(taken, lambda: self._collections(job.collection), lambda: self._context(taken))
+        if self.portioned is not None and isinstance(taken, TakenPortion):
+            self.portioned.add(taken, lambda: self._collections(job.collection), lambda: self._context(taken))
             return None
         context, collection = self._context(taken), self._collections(job.collection)
-        if self._portioned is not None and self._portioned.is_divisible(taken):
+        if self.portioned is not None and self.portioned.is_divisible(taken):
             if taken.portioned:
                 taken.progress = job.progress
-                return self._portioned.finish(taken, collection, context)
-            self._portioned.plan(taken, collection, context)
+                return self.portioned.finish(taken, collection, context)
+            self.portioned.plan(taken, collection, context)
             return None
         return work.run_job(job.kind, collection, context)
 

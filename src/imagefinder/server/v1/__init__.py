@@ -4,8 +4,22 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from imagefinder.server.v1 import collections, compare, duplicates, explanations, images, info, removals, search
+from imagefinder.server.v1 import (
+    collections,
+    compare,
+    duplicates,
+    explanations,
+    images,
+    info,
+    listings,
+    location,
+    previews,
+    removals,
+    search,
+    similar,
+)
 
 router = APIRouter()
-for _resource in (info, collections, images, removals, search, explanations, compare, duplicates):
+_IMAGES = (info, collections, listings, images, location, previews, removals)
+for _resource in (*_IMAGES, search, similar, explanations, compare, duplicates):
     router.include_router(_resource.router)

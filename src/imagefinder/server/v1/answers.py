@@ -86,6 +86,7 @@ def image_answer(
         added_at=iso(record.added_at),
         thumbnail=image_path(base, "thumbnail", record.id),
         content=image_path(base, "content", record.id) if record.uri.startswith("file:") else None,
+        preview=image_path(base, "preview", record.id),
         uri=public_uri(record.uri),
         methods=tuple(sorted(methods)),
         missing=missing,

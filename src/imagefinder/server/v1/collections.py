@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import re
 from typing import Annotated, get_args
 
 from fastapi import APIRouter, Path, Query
 from fastapi.responses import JSONResponse, Response
 
 from imagefinder.core.answers import CollectionInfo, CollectionList, FailurePage
-from imagefinder.core.collection_names import COLLECTION_NAME, DEFAULT
+from imagefinder.core.collection_names import COLLECTION_NAME, DEFAULT, NAME_RULE, suggested_name
 from imagefinder.core.errors import CollectionClosedError, ImagefinderError
 from imagefinder.core.jobs import JobKind
 from imagefinder.server.endpoints import FairRoute
@@ -76,9 +77,22 @@ def get_collection(service: ServiceDep, collection: Name) -> JSONResponse:
 def put_collection(
     service: ServiceDep,
     collection: Annotated[
-        str, Path(pattern=f"^{COLLECTION_NAME}$", description="Name of the collection.", examples=["shop"])
+        str,
+        Path(
+            description=f"Name of the collection: {NAME_RULE}.",
+            examples=["shop"],
+            json_schema_extra={"pattern": f"^{COLLECTION_NAME}$"},
+        ),
     ],
 ) -> JSONResponse:
+    if not re.fullmatch(COLLECTION_NAME, collection):
+        suggestion = suggested_name(collection)
+        raise Problem(
+            "invalid_parameter",
+            f"{collection[:100]!a} is not a valid name of a collection",
+            hint=f"use {NAME_RULE}{f', such as {suggestion}' if suggestion else ''}",
+            field="collection",
+        )
     if collection == DEFAULT:
         opened, created = service.collections.get(DEFAULT), False
     else:

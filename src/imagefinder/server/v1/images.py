@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Annotated, Any, BinaryIO
 
@@ -12,7 +13,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from imagefinder.collection import Collection
-from imagefinder.core.answers import Image, ImagePage
+from imagefinder.core.answers import Image
 from imagefinder.core.errors import MetadataError, UnknownImageError
 from imagefinder.core.jobs import Job
 from imagefinder.core.metadata import MAX_ID_BYTES, check_metadata
@@ -26,8 +27,8 @@ from imagefinder.server.json_text import parse_json
 from imagefinder.server.request_context import link
 from imagefinder.server.service import Service, ServiceDep
 from imagefinder.server.upload import FIELD, FORM, JSON
-from imagefinder.server.v1 import cursor, request_images, requests
-from imagefinder.server.v1.answers import image_answer, image_answers, respond
+from imagefinder.server.v1 import request_images, requests
+from imagefinder.server.v1.answers import image_answer, respond
 from imagefinder.server.v1.collections import Name
 from imagefinder.server.v1.request_images import RequestImage
 
@@ -101,58 +102,27 @@ router = APIRouter(tags=["images"], prefix="/v1/collections/{collection}", route
 
 
 @router.get(
-    "/images",
-    operation_id="list_images",
-    summary="List the images of a collection",
-    description="Ordered by id, page by page; optionally only those that match a filter.",
-    response_model=ImagePage,
-    response_description="A page of images.",
-    responses=responses(
-        [
-            *("unknown_collection", "malformed_json", "invalid_parameter", "invalid_filter"),
-            *("store_error", "internal_error"),
-        ]
-    ),
-)
-def list_images(
-    *,
-    service: ServiceDep,
-    collection: Name,
-    limit: cursor.Limit = cursor.DEFAULT_LIMIT,
-    after: cursor.Cursor = "",
-    filter: Annotated[  # noqa: A002 - the name of the query parameter
-        str,
-        Query(
-            max_length=4000,
-            description="Metadata filter, as JSON; see the guide on filters.",
-            examples=['{"shop": "north"}'],
-        ),
-    ] = "",
-    contains: Annotated[
-        str, Query(max_length=1000, description="Only images whose id or metadata contain this text.")
-    ] = "",
-) -> JSONResponse:
-    found = service.collections.get(collection).images(
-        after=cursor.read(after),
-        limit=limit + 1,
-        where=parse_json(filter, "filter") if filter else None,
-        contains=contains,
-    )
-    page, more = found[:limit], len(found) > limit
-    return respond(ImagePage(image_answers(collection, page), cursor.make(page[-1].id) if more else None))
-
-
-@router.get(
     "/image",
     operation_id="get_image_by_id",
     summary="Get an image",
-    description="Returns the metadata of the image; `thumbnail` and `content` are the URLs of its data.",
+    description="Returns the metadata of the image, and the URLs of its data: `thumbnail`, `preview`, `content`.",
     response_model=Image,
     response_description="The image.",
     responses=responses(_ONE),
 )
-def get_image(service: ServiceDep, collection: Name, image_id: ImageId) -> JSONResponse:
-    return respond(_image(collection, service.collections.get(collection), image_id))
+def get_image(
+    service: ServiceDep,
+    collection: Name,
+    image_id: ImageId,
+    labels: Annotated[
+        bool, Query(description="Add what the image may show, by the classifier of a network: suggestions.")
+    ] = False,
+) -> JSONResponse:
+    opened = service.collections.get(collection)
+    image = _image(collection, opened, image_id)
+    if not labels:
+        return respond(image)
+    return respond(replace(image, labels=opened.labels(image_id)))
 
 
 @router.put(
@@ -232,7 +202,7 @@ def delete_image(
 def get_thumbnail(service: ServiceDep, request: Request, collection: Name, image_id: ImageId) -> Response:
     data = service.collections.get(collection).thumbnail(image_id)
     if not data:
-        raise Problem("no_thumbnail", f"the image {image_id[:200]!a} has no thumbnail", hint="add the image again")
+        raise no_thumbnail(image_id)
     return cached(request, data, "image/jpeg")
 
 
@@ -266,7 +236,7 @@ def get_content(service: ServiceDep, request: Request, collection: Name, image_i
         "Content-Length": str(record.size_bytes),
         "Content-Disposition": "inline" if media_type else "attachment",
     }
-    if _is_cached(request, headers["ETag"]):
+    if is_cached(request, headers["ETag"]):
         file.close()
         return Response(status_code=304, headers={key: headers[key] for key in ("Cache-Control", "ETag")})
     media_type = media_type or "application/octet-stream"
@@ -276,19 +246,26 @@ def get_content(service: ServiceDep, request: Request, collection: Name, image_i
     return StreamingResponse(_chunks(file, record.sha256), headers=headers, media_type=media_type)
 
 
-def cached(request: Request, data: bytes, media_type: str) -> Response:
-    """A response with this data, or 304 if the client already has it."""
+def no_thumbnail(image_id: str) -> Problem:
+    """The problem of an image without a thumbnail."""
+    return Problem("no_thumbnail", f"the image {image_id[:200]!a} has no thumbnail", hint="add the image again")
+
+
+def cached(request: Request, data: bytes, media_type: str, more: Mapping[str, str] | None = None) -> Response:
+    """A response with this data, or 304 if the client already has it; ``more`` are further headers."""
     headers = {
+        **(more or {}),
         "ETag": f'"{hashlib.sha256(data).hexdigest()[:32]}"',
         "Cache-Control": "private, no-cache",
         "X-Content-Type-Options": "nosniff",
     }
-    if _is_cached(request, headers["ETag"]):
+    if is_cached(request, headers["ETag"]):
         return Response(status_code=304, headers=headers)
     return Response(data, headers=headers, media_type=media_type)
 
 
-def _is_cached(request: Request, tag: str) -> bool:
+def is_cached(request: Request, tag: str) -> bool:
+    """Whether the client already has what this entity tag identifies."""
     cached = [part.strip().removeprefix("W/") for part in request.headers.get("if-none-match", "").split(",")]
     return tag in cached or "*" in cached
 

@@ -17,6 +17,7 @@ from imagefinder.core.query import MAX_BOXES
 from imagefinder.core.times import iso
 from imagefinder.images.fetching.fetcher import MAX_REDIRECTS
 from imagefinder.server import request_context
+from imagefinder.server.access import only_local
 from imagefinder.server.endpoints import FairRoute
 from imagefinder.server.errors import responses
 from imagefinder.server.request_context import Caller
@@ -48,7 +49,9 @@ def info(service: ServiceDep) -> JSONResponse:
             url_queries=settings.url_queries,
             job_roots=tuple(map(str, settings.job_roots)) if caller.access == "write" else (),
             read_only=False,
+            shows_locations=only_local(settings),
             image_suffixes=tuple(sorted(IMAGE_SUFFIXES)),
+            keep_originals=settings.keep_originals,
         )
     )
 

@@ -69,7 +69,7 @@ async def read_json(service: Service, request: Request, reserve: ReserveBytes, r
 
 
 async def read_form(
-    service: Service, request: Request, reserve: ReserveBytes, files: Mapping[str, int]
+    service: Service, request: Request, reserve: ReserveBytes, files: Mapping[str, int], *, instead: str = ""
 ) -> MultipartForm:
     """The files and texts of a multipart body.
 
@@ -78,6 +78,7 @@ async def read_form(
         request: A request whose body has not been read.
         reserve: Called with the size of each chunk that is kept.
         files: Name of each required file field -> largest number of files in it.
+        instead: Name of a text field; a form that has it needs no files.
 
     Raises:
         Problem: as ``upload.read_form``.
@@ -90,6 +91,7 @@ async def read_form(
         max_total=TOTAL_IMAGES * limit,
         reserve=reserve,
         texts=True,
+        instead=instead,
         max_parts=MAX_PARTS,
     )
 
@@ -99,8 +101,8 @@ async def load(service: Service, form: Any, reserve: ReserveBytes, field: str = 
 
     Args:
         service: The service, for downloads and limits.
-        form: A model with ``url``, ``base64`` and optionally ``id`` and ``collection``; exactly one of the first
-            three is set.
+        form: A model with ``url``, ``base64`` and optionally ``id`` and ``collection``; at most one of the first
+            three is set, and none only in a query of words.
         reserve: Called with the size of the image.
         field: Name of the enclosing field, for messages.
 
@@ -115,6 +117,8 @@ async def load(service: Service, form: Any, reserve: ReserveBytes, field: str = 
         data = await service.download(form.url)
         reserve(len(data))
         return RequestImage(data, uri=form.url)
+    if form.base64 is None:
+        return RequestImage()
     text: str = form.base64
     reserve(3 * len(text) // 4)
     decode = partial(_decoded, text, service.settings.max_image_bytes, field)

@@ -21,7 +21,7 @@ from pydantic import (
 )
 
 from imagefinder.core.answers import OPTION_NAMES
-from imagefinder.core.query import MAX_BOXES, MAX_COORDINATE, MAX_RERANK_DEPTH, SearchOptions
+from imagefinder.core.query import MAX_BOXES, MAX_COORDINATE, MAX_RERANK_DEPTH, MAX_TEXT, SearchOptions
 from imagefinder.core.suggestions import did_you_mean
 from imagefinder.server import validation
 from imagefinder.server.errors import Problem
@@ -34,6 +34,10 @@ MAX_ID_REFERENCE = 16_384
 """Largest length of an id in a search request, characters. Ids of images on disk are paths, which are shorter."""
 
 MAX_URL = 8192
+MAX_IDS = 10_000
+"""Largest number of images that one request changes or exports."""
+
+MAX_TAGS = 100
 MAX_PAGE = 1000
 PAGE = 100
 
@@ -92,6 +96,16 @@ Url = Annotated[
 Base64 = Annotated[str | None, Field(description="The encoded image in base64, or as a `data:` URL.")]
 
 
+Text = Annotated[
+    str,
+    Field(
+        max_length=MAX_TEXT,
+        description="What the images must show, in words. Alone, or with an image: images similar to it that also "
+        "show this. The answer has no E-values and no decision.",
+    ),
+]
+
+
 class RequestModel(BaseModel):
     """Base of the request models; unknown members are refused."""
 
@@ -103,8 +117,8 @@ class RequestModel(BaseModel):
         return validation.first_unknown(cls, data)
 
 
-class ImageReference(RequestModel):
-    """An image: exactly one of ``url``, ``base64`` and ``id``."""
+class QueryRequest(RequestModel):
+    """A query: one of ``url``, ``base64`` and ``id``, optionally restricted to regions; a ``text``; or both."""
 
     url: Url = None
     base64: Base64 = None
@@ -112,16 +126,7 @@ class ImageReference(RequestModel):
         Annotated[str, Field(min_length=1, max_length=MAX_ID_REFERENCE)] | None,
         Field(description="Id of an image of the collection."),
     ] = None
-
-    @model_validator(mode="after")
-    def _one(self) -> Self:
-        _exactly_one(self, ("url", "base64", "id"))
-        return self
-
-
-class QueryRequest(ImageReference):
-    """A query image: exactly one of ``url``, ``base64`` and ``id``; optionally restricted to regions."""
-
+    text: Text = ""
     boxes: Annotated[
         list[BoxList],
         Field(
@@ -130,6 +135,15 @@ class QueryRequest(ImageReference):
             description="Regions to search for: x, y, width, height in pixels. Default: the whole image.",
         ),
     ] = []
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        sources = ("url", "base64", "id")
+        if not self.text.strip() or any(getattr(self, name) is not None for name in sources):
+            _exactly_one(self, sources)
+        elif self.boxes:
+            raise ValueError("boxes are regions of an image, and the query has no image")
+        return self
 
 
 # -- search options: one member for each field of SearchOptions ------------------------------------------------
@@ -204,21 +218,21 @@ OptionFields: type[RequestModel] = create_model(
     "OptionFields", __base__=RequestModel, __doc__="Search options.", **_OPTIONS
 )
 SearchRequest: type[QueryRequest] = create_model(
-    "SearchRequest", __base__=QueryRequest, __doc__="A search with one query image.", **_OPTIONS
+    "SearchRequest", __base__=QueryRequest, __doc__="A search with one query.", **_OPTIONS
 )
 
 
 class _Queries(RequestModel):
     queries: Annotated[
         list[QueryRequest],
-        Field(min_length=1, max_length=MAX_IMAGES, fail_fast=True, description="The query images."),
+        Field(min_length=1, max_length=MAX_IMAGES, fail_fast=True, description="The queries."),
     ]
 
 
 MultiSearchRequest: type[_Queries] = create_model(
     "MultiSearchRequest",
     __base__=_Queries,
-    __doc__="A search with several query images; the response has one answer per query, in order.",
+    __doc__="A search with several queries; the response has one answer per query, in order.",
     **_OPTIONS,
 )
 
@@ -269,6 +283,12 @@ class CompareFields(RequestModel):
     method: Annotated[str, Field(min_length=1, max_length=100)] = "sift"
 
 
+class TextFields(RequestModel):
+    """The text of a query in a form."""
+
+    text: Text = ""
+
+
 class BoxFields(RequestModel):
     """The boxes in a form."""
 
@@ -314,6 +334,38 @@ class PutImageRequest(RequestModel):
         return self
 
 
+Ids = Annotated[
+    list[Annotated[str, Field(min_length=1, max_length=MAX_ID_REFERENCE)]],
+    Field(max_length=MAX_IDS, fail_fast=True, description="Ids of images."),
+]
+Tags = Annotated[list[Annotated[str, Field(max_length=1000)]], Field(max_length=MAX_TAGS, fail_fast=True)]
+
+
+class RemoveRequest(RequestModel):
+    """Images to delete from a collection."""
+
+    ids: Ids
+    remember: Annotated[
+        StrictBool,
+        Field(description="Record the removals. If false, a job that finds the files adds the images again."),
+    ] = True
+
+
+class TagRequest(RequestModel):
+    """Tags to add to images, and tags to remove from them."""
+
+    ids: Ids
+    add: Annotated[Tags, Field(description="Tags to add.")] = []
+    remove: Annotated[Tags, Field(description="Tags to remove.")] = []
+
+
+class ExportRequest(RequestModel):
+    """Images to list in a file."""
+
+    ids: Ids
+    format: Annotated[Literal["csv", "json"], Field(description="Format of the file.")] = "csv"
+
+
 def read(model: type[M], data: object) -> M:
     """Validate the data of a request.
 
@@ -347,10 +399,16 @@ def _exactly_one(form: BaseModel, names: tuple[str, ...]) -> None:
         raise ValueError(f"exactly one of {', '.join(names)} is required, not {' and '.join(given) or 'none'}")
 
 
+_BODIES: tuple[type[RequestModel], ...] = (
+    *(SearchRequest, MultiSearchRequest, CompareRequest, PutImageRequest),
+    *(RemoveRequest, TagRequest, ExportRequest),
+)
+
+
 def components() -> dict[str, Any]:
     """Name -> JSON schema of each request body, for the OpenAPI description."""
     found: dict[str, Any] = {}
-    for model in (SearchRequest, MultiSearchRequest, CompareRequest, PutImageRequest):
+    for model in _BODIES:
         schema = model.model_json_schema(ref_template=REF)
         found |= schema.pop("$defs", {})
         found[model.__name__] = schema

@@ -64,6 +64,10 @@ _BODY: dict[str, Any] = {
                             "max_evalue": 0.01,
                         },
                     },
+                    "words": {
+                        "summary": "Search with words",
+                        "value": {"text": "coffee cup", "k": 10},
+                    },
                     "several": {
                         "summary": "Search with several images",
                         "value": {
@@ -76,7 +80,7 @@ _BODY: dict[str, Any] = {
             FORM: {
                 "schema": {
                     "type": "object",
-                    "required": [FIELD],
+                    "anyOf": [{"required": [FIELD]}, {"required": ["text"]}],
                     "additionalProperties": False,
                     "properties": {
                         FIELD: {
@@ -91,6 +95,7 @@ _BODY: dict[str, Any] = {
                             "description": "Region of the query image: x,y,width,height in pixels; repeatable. A "
                             "JSON list of boxes is also accepted.",
                         },
+                        **requests.form_fields(requests.TextFields),
                         **requests.form_fields(requests.OptionFields),
                     },
                 }
@@ -99,7 +104,11 @@ _BODY: dict[str, Any] = {
     }
 }
 
-_TEXTS = {**requests.field_types(requests.OptionFields), "box": list}
+_TEXTS = {
+    **requests.field_types(requests.TextFields),
+    **requests.field_types(requests.OptionFields),
+    "box": list,
+}
 
 router = APIRouter(tags=["search"], prefix="/v1/collections/{collection}")
 
@@ -107,10 +116,11 @@ router = APIRouter(tags=["search"], prefix="/v1/collections/{collection}")
 @router.post(
     "/search",
     operation_id="search",
-    summary="Search with one or more images",
-    description="With one image, the response is an answer. With several images, it is a list of answers in the "
-    "same order; a query that failed has a `problem` instead of an answer. `decision` is `none` if no image of "
-    "the collection matches the query.",
+    summary="Search with images, words or both",
+    description="With one query, the response is an answer. With several, it is a list of answers in the same "
+    "order; a query that failed has a `problem` instead of an answer. `decision` is `none` if no image of the "
+    "collection matches the query, and null for a query with `text`: its answer has `words`, which say how the "
+    "text was understood.",
     response_model=SearchAnswer | SearchAnswers,
     response_description="The answer or answers.",
     responses=responses(
@@ -119,6 +129,7 @@ router = APIRouter(tags=["search"], prefix="/v1/collections/{collection}")
             "unknown_image",
             "unknown_method",
             "invalid_filter",
+            "unknown_words",
             *IMAGE_CODES,
             *METHOD_CODES,
             "shortlist_unavailable",
@@ -130,7 +141,8 @@ router = APIRouter(tags=["search"], prefix="/v1/collections/{collection}")
 async def search(service: ServiceDep, request: Request, collection: Name) -> JSONResponse:
     with service.admission.admit() as reserve:
         options, forms, several = await _read(service, request, reserve)
-        if options.ranking == "matches" and options.method == AUTO:
+        by_image = any(not form.text.strip() for form in forms)
+        if options.ranking == "matches" and options.method == AUTO and by_image:
             raise Problem(
                 "invalid_parameter",
                 "method: verify=false ranks by the score of a single method, so a method name is required",
@@ -163,11 +175,17 @@ async def _read(
     """The options, the queries, and whether the response is a list of answers."""
     kind = upload.content_type(request)
     if kind == FORM:
-        form = await request_images.read_form(service, request, reserve, {FIELD: requests.MAX_IMAGES})
+        form = await request_images.read_form(
+            service, request, reserve, {FIELD: requests.MAX_IMAGES}, instead="text"
+        )
         values = request_images.parse_text_fields(form.texts, _TEXTS)
         boxes = requests.read(requests.BoxFields, {"boxes": values.pop("boxes", [])}).boxes
-        files = [_File.model_construct(data=data, boxes=boxes) for data in form.all(FIELD)]
-        return requests.search_options(requests.read(requests.OptionFields, values)), files, len(files) > 1
+        text = requests.read(requests.TextFields, {"text": values.pop("text", "")}).text
+        found: list[QueryRequest] = [
+            _File.model_construct(data=data, boxes=boxes, text=text) for data in form.all(FIELD)
+        ]
+        found = found or [requests.read(QueryRequest, {"text": text, "boxes": boxes})]
+        return requests.search_options(requests.read(requests.OptionFields, values)), found, len(found) > 1
     if kind == JSON:
         return await request_images.read_json(service, request, reserve, _read_queries)
     raise upload.wrong_type(request, JSON, FORM)
@@ -202,17 +220,24 @@ async def _answer(search: _Search, image: RequestImage, form: QueryRequest) -> A
     """The answer to one query, as JSON data."""
     service, options = search.service, search.options
     boxes = tuple((x, y, width, height) for x, y, width, height in form.boxes)
-    query = Query(image.data if image.image_id is None else None, image.image_id, boxes)
+    data = image.data if image.image_id is None and _has_image(form) else None
+    query = Query(data, image.image_id, boxes, form.text)
 
     def work() -> Any:
         trace = search.collection.trace(query, options)
         service.metrics.observe_search(trace.result)
         cached = _cached(search.name, search.collection, trace)
-        return answer_of(cached, service.search_cache.add(cached))
+        # Words alone have no explanations, and are short enough to be sent again.
+        handle = service.search_cache.add(cached) if query.has_image else SearchHandle(None, 0.0)
+        return answer_of(cached, handle)
 
     answer = await service.admission.run(work)
     service.readiness.clear_failure(options.method)
     return answer
+
+
+def _has_image(form: QueryRequest) -> bool:
+    return isinstance(form, _File) or form.url is not None or form.base64 is not None
 
 
 def _cached(name: str, collection: Collection, trace: Trace) -> CachedSearch:
@@ -220,7 +245,9 @@ def _cached(name: str, collection: Collection, trace: Trace) -> CachedSearch:
     records = collection.records(result.ids)
     if isinstance(query.image, bytes):
         return CachedSearch(name, trace, hashlib.sha256(query.image).hexdigest(), result.query_size, records)
-    record = collection.get(query.id or "")
+    if query.id is None:
+        return CachedSearch(name, trace, records=records)
+    record = collection.get(query.id)
     return CachedSearch(name, trace, record.sha256, (record.width, record.height), records)
 
 
@@ -247,7 +274,7 @@ def answer_of(search: CachedSearch, cached: SearchHandle) -> Any:
             if hit.id in images
         ),
         collection=name,
-        query=QueryInfo(*search.size, search.sha256, query.id),
+        query=QueryInfo(*search.size, search.sha256, query.id, query.text),
         explanations=AnswerHandle(handle, iso(cached.expires)) if handle else None,
     )
     return to_json(answer)

@@ -15,7 +15,7 @@ from imagefinder.core.errors import CollectionCorruptError
 from imagefinder.core.features import FeatureSpec
 from imagefinder.core.records import Damage
 from imagefinder.stores import codec
-from imagefinder.stores.distributed import image_rows, method_rows
+from imagefinder.stores.distributed import image_rows, kept_rows, method_rows
 from imagefinder.stores.distributed.codec import is_intact_frame
 from imagefinder.stores.distributed.feature_rows import delete_features
 from imagefinder.stores.distributed.file_metadata_rows import forget
@@ -63,6 +63,9 @@ _ORPHANS = {
     " AND images.key = image) OR NOT EXISTS (SELECT 1 FROM methods WHERE methods.key = method)",
     "thumbnail_features": "NOT EXISTS (SELECT 1 FROM images"
     " WHERE images.collection = thumbnail_features.collection AND images.key = image)",
+    "kept": "NOT EXISTS (SELECT 1 FROM images WHERE images.collection = kept.collection AND images.key = image)",
+    "listing": "NOT EXISTS (SELECT 1 FROM images WHERE images.collection = listing.collection"
+    " AND images.key = image)",
 }
 
 
@@ -102,6 +105,7 @@ class Check:
             progress(min(done, total), total)
         for rows in self._pages(_THUMBNAIL_FEATURES, last):
             found += self._thumbnail_features(rows)
+        found += kept_rows.check(self._database, self._collection, self._payloads, repair=self._repair)
         return found + self._orphans() + self._check_counts({row.key: name for name, row in methods.items()})
 
     def _pages(self, query: str, end: int) -> Iterator[list[Any]]:

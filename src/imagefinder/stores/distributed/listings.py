@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Concatenate, ParamSpec, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from imagefinder.core.filters import Filter
+from imagefinder.core.listing import BY_ID, EVERYTHING, Group, GroupBy, ListPosition, Order, Selection, merged
 from imagefinder.core.records import Failure, ImageRecord, Removal
 from imagefinder.stores import validation
-from imagefinder.stores.distributed import failure_rows, image_rows, method_rows, removal_rows
+from imagefinder.stores.distributed import failure_rows, image_rows, listing_rows, method_rows, removal_rows
 from imagefinder.stores.distributed.file_metadata_rows import FileMetadataTable
 from imagefinder.stores.distributed.pool import Connection
 
@@ -33,6 +34,51 @@ class Listings(FileMetadataTable):
         return self._database.read(
             lambda connection: dict(image_rows.matching_ids(connection, self._collection, where, valid))
         )
+
+    def listing(
+        self,
+        selection: Selection = EVERYTHING,
+        order: Order = BY_ID,
+        *,
+        after: ListPosition | None = None,
+        offset: int = 0,
+        limit: int = 100,
+    ) -> list[ImageRecord]:
+        """A page of matching records in this order."""
+        validation.check_position(after)
+        listing_rows.write_due(self._database, self._collection)
+        part = (offset, limit)
+        if not selection.reads_records:
+            return self._read(listing_rows.read_page, selection, order, after, part=part)
+        return self._database.snapshot(
+            lambda connection: listing_rows.read_matching(
+                connection, self._collection, selection, order, after, part=part
+            )
+        )
+
+    def groups(
+        self,
+        by: GroupBy,
+        selection: Selection = EVERYTHING,
+        *,
+        after: str | None = None,
+        limit: int | None = None,
+    ) -> list[Group]:
+        """The groups of the matching images, ordered by value."""
+        validation.check_text("start group", after or "")
+        listing_rows.write_due(self._database, self._collection)
+        if selection.reads_records:
+            counts = self._database.snapshot(
+                lambda connection: listing_rows.count_matching(connection, self._collection, by, selection)
+            )
+        else:
+            counts = self._read(listing_rows.read_counts, by, selection)
+        return merged(counts, by, after, limit)
+
+    def edit_metadata(self, ids: Sequence[str], edit: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> int:
+        """Replace the metadata of the images that exist; returns how many changed."""
+        valid = validation.valid_ids(ids)
+        return self._write(image_rows.edit_metadata, valid, edit) if valid else 0
 
     def copies(self, sha256: str) -> list[ImageRecord]:
         """The images with these bytes, ordered by id."""

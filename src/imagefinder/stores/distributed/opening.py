@@ -15,11 +15,13 @@ from imagefinder.core.location import as_location, scheme_of, shown
 from imagefinder.core.settings import Settings
 from imagefinder.stores.distributed.address import Address
 from imagefinder.stores.distributed.folder_objects import FolderObjects
+from imagefinder.stores.distributed.milvus_address import MilvusAddress
 from imagefinder.stores.distributed.object_cache import ObjectCache
 from imagefinder.stores.distributed.object_payloads import InObjects, in_rows
 from imagefinder.stores.distributed.payloads import Payloads
 from imagefinder.stores.distributed.pool import Database, Options
 from imagefinder.stores.distributed.store import DistributedStore
+from imagefinder.stores.distributed.vectors import PgVectors, VectorTables
 
 
 def open_store(location: str, settings: Settings, *, create: bool) -> DistributedStore:
@@ -38,6 +40,7 @@ def open_store(location: str, settings: Settings, *, create: bool) -> Distribute
             create=create,
             cache_bytes=settings.cache_bytes,
             payloads=payloads_of(settings),
+            vectors=vectors_of(settings),
         )
     except BaseException:
         database.close()
@@ -66,6 +69,26 @@ def payloads_of(settings: Settings) -> Callable[[Database, int], Payloads]:
     if settings.objects_cache_bytes:
         cache = ObjectCache(settings.folder("scratch") / "objects", settings.objects_cache_bytes)
     return partial(InObjects, open_objects(settings.objects), cache=cache)
+
+
+def vectors_of(settings: Settings) -> Callable[[Database, int], VectorTables]:
+    """Who searches the vectors: the database, or the Milvus server of the setting ``vectors``.
+
+    Raises:
+        SettingsError: the setting is malformed, a file that it names cannot be read, or the client is missing.
+    """
+    if settings.vectors == "rows":
+        return PgVectors
+    address = MilvusAddress.of(settings.vectors)
+    try:
+        from imagefinder.stores.distributed.milvus import MilvusServer  # noqa: PLC0415 - loads the client
+        from imagefinder.stores.distributed.milvus_vectors import MilvusCopies  # noqa: PLC0415 - loads the client
+    except ImportError as error:
+        raise SettingsError(
+            f"vectors in Milvus need a package that is not installed: {error.name}",
+            hint="pip install 'imagefinder[cluster,milvus]'",
+        ) from error
+    return partial(MilvusCopies, MilvusServer(address))
 
 
 _opened: WeakValueDictionary[str, Blobs] = WeakValueDictionary()

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from imagefinder.core.errors import CollectionFormatError, CollectionNotFoundError
+from imagefinder.stores.distributed.listing_schema import LISTING
 from imagefinder.stores.distributed.method_rows import lock_methods
 from imagefinder.stores.distributed.pool import Connection, Database
 from imagefinder.stores.distributed.vector_models import drop_vectors
@@ -18,13 +19,6 @@ RECORD = "id, uri, sha256, size_bytes, width, height, format, source, stamp, met
 
 FILE_METADATA = "file_stamp, stack, burst, properties, file_checksum"
 """The columns of what a file says about an image (as in the embedded store); NULL if it was not read."""
-
-TAKEN, CAMERA, RATING = (
-    "(file_tags #>> '{exif,taken}') COLLATE \"C\"",
-    "(file_tags #>> '{exif,camera}') COLLATE \"C\"",
-    "(file_tags #> '{xmp,rating}')",
-)
-"""Indexed expressions by which listings are sorted and grouped."""
 
 _LOCK = int.from_bytes(b"imgfindr")
 """Key of the advisory lock of migrations."""
@@ -227,6 +221,16 @@ _TABLES = (
     )
     """,
     "CREATE INDEX vector_models_by_method ON vector_models (collection, method)",
+    # How far the copies of tables of vectors in another engine are (watermarks.py).
+    """
+    CREATE TABLE vector_watermarks (
+        model integer PRIMARY KEY,
+        name text NOT NULL,
+        since xid8 NOT NULL,
+        copied bigint,
+        seen bigint NOT NULL
+    )
+    """,
     """
     CREATE TABLE derived (
         collection integer NOT NULL,
@@ -254,12 +258,27 @@ _TABLES = (
 _FILE_METADATA = (
     "ALTER TABLE images ADD COLUMN file_stamp text, ADD COLUMN stack text, ADD COLUMN burst text,"
     " ADD COLUMN properties text, ADD COLUMN file_checksum bigint, ADD COLUMN file_tags jsonb",
-    f"CREATE INDEX images_by_taken ON images (collection, ({TAKEN}), id) WHERE file_tags IS NOT NULL",
-    f"CREATE INDEX images_by_camera ON images (collection, ({CAMERA}), id) WHERE file_tags IS NOT NULL",
-    f"CREATE INDEX images_by_rating ON images (collection, ({RATING}), id) WHERE file_tags IS NOT NULL",
     "CREATE INDEX images_by_stack ON images (collection, stack, id) WHERE stack <> ''",
     "CREATE INDEX images_by_burst ON images (collection, burst, id) WHERE burst <> ''",
     "CREATE INDEX images_by_file_tags ON images USING gin (file_tags jsonb_path_ops)",
+)
+
+# What is kept of uploaded images (kept_rows.py). Programs of earlier versions would sweep its objects as orphans.
+_KEPT = (
+    """
+    CREATE TABLE kept (
+        collection integer NOT NULL,
+        image bigint NOT NULL,
+        kind text NOT NULL,
+        bytes bigint NOT NULL,
+        checksum bigint NOT NULL,
+        object text,
+        data bytea,
+        PRIMARY KEY (collection, image, kind)
+    )
+    """,
+    "ALTER TABLE kept ALTER COLUMN data SET STORAGE EXTERNAL",
+    "CREATE INDEX kept_by_object ON kept (collection, object) WHERE object IS NOT NULL",
 )
 
 
@@ -280,7 +299,7 @@ class Tables:
     oldest: int = 1
 
 
-STORE = Tables("store", (_TABLES, _FILE_METADATA))
+STORE = Tables("store", (_TABLES, _FILE_METADATA, _KEPT, LISTING), oldest=3)
 """The tables of this package."""
 
 
@@ -368,8 +387,10 @@ OWNED = (
     "images",
     *partitions("features"),
     *partitions("thumbnail_features"),
+    "kept",
     *("gone", "counts", "failures", "removals", "derived", "leases"),
     "orphans",
+    *("listing", "listing_due"),
 )
 """The tables of this package, and partitions, whose rows belong to one collection, apart from ``methods``."""
 

@@ -7,7 +7,16 @@ from collections.abc import Sequence
 
 from imagefinder.core.file_metadata import NAMESPACES
 from imagefinder.core.filters import Condition, Filter
-from imagefinder.stores.conditions import ALWAYS, COMPARISONS, EXACT, SqlCondition, joined, to_sql
+from imagefinder.stores.conditions import (
+    ALWAYS,
+    COMPARISONS,
+    EXACT,
+    SqlCondition,
+    is_plain_text,
+    joined,
+    like_pattern,
+    to_sql,
+)
 
 
 def on_metadata(where: Filter | None) -> SqlCondition:
@@ -16,6 +25,23 @@ def on_metadata(where: Filter | None) -> SqlCondition:
     if condition == ALWAYS:
         return ALWAYS
     return SqlCondition(f"(tags IS NULL OR {condition.sql})", condition.values)
+
+
+def on_text(text: str) -> SqlCondition:
+    """A condition on the images whose id or metadata contain a text; accepts those that are not ASCII."""
+    if not is_plain_text(text):
+        return ALWAYS
+    pattern = like_pattern(text)
+    # In the format "escape", bytes that are not ASCII, and NUL, have a backslash.
+    return SqlCondition(
+        "(encode(images.id, 'escape') COLLATE \"C\" ILIKE %s ESCAPE '!'"
+        " OR strpos(encode(images.id, 'escape'), chr(92)) > 0"
+        " OR images.metadata COLLATE \"C\" ILIKE %s ESCAPE '!'"
+        " OR octet_length(images.metadata) <> length(images.metadata)"
+        " OR images.properties COLLATE \"C\" ILIKE %s ESCAPE '!'"
+        " OR octet_length(images.properties) <> length(images.properties))",
+        (pattern,) * 3,
+    )
 
 
 def tags_of(metadata: str) -> str | None:

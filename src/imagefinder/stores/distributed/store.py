@@ -27,6 +27,7 @@ from imagefinder.core.records import (
     SweepReport,
 )
 from imagefinder.core.store_parts import Lease
+from imagefinder.core.vector_table import VectorTable
 from imagefinder.stores import validation
 from imagefinder.stores.cache import FeatureCache
 from imagefinder.stores.digests import image_digest
@@ -36,6 +37,7 @@ from imagefinder.stores.distributed import (
     feature_rows,
     feed,
     image_rows,
+    kept_rows,
     leases,
     method_rows,
     monitoring,
@@ -53,12 +55,12 @@ from imagefinder.stores.distributed.payloads import Payloads
 from imagefinder.stores.distributed.pool import Connection, Database
 from imagefinder.stores.distributed.vector_models import drop_vectors
 from imagefinder.stores.distributed.vector_writer import PreparedVectors, ReadModel, VectorWriter
-from imagefinder.stores.distributed.vectors import PgVectorTable
+from imagefinder.stores.distributed.vectors import PgVectors, VectorTables
 
 T = TypeVar("T")
 
 
-class DistributedStore(Listings, thumbnail_rows.ThumbnailTable):
+class DistributedStore(Listings, thumbnail_rows.ThumbnailTable, kept_rows.KeptTable):
     """A collection in a database; the arrays it returns are read-only and may be shared with other threads."""
 
     def __init__(
@@ -69,6 +71,7 @@ class DistributedStore(Listings, thumbnail_rows.ThumbnailTable):
         create: bool,
         cache_bytes: int,
         payloads: Callable[[Database, int], Payloads] = in_rows,
+        vectors: Callable[[Database, int], VectorTables] = PgVectors,
     ) -> None:
         """Open a collection.
 
@@ -79,6 +82,8 @@ class DistributedStore(Listings, thumbnail_rows.ThumbnailTable):
             cache_bytes: Memory for features cached between scans, bytes.
             payloads: Returns where the bytes of features and thumbnails are, for the key of the collection in the
                 database; default: in the rows.
+            vectors: Returns the tables of vectors, for the key of the collection; default: the database searches
+                them.
 
         Raises:
             CollectionNotFoundError: there is no such collection, and ``create`` is false.
@@ -96,14 +101,15 @@ class DistributedStore(Listings, thumbnail_rows.ThumbnailTable):
         self._payloads = payloads(database, self._collection)
         self._objects = monitoring.of_objects(self._payloads)
         self._vectors = VectorWriter(self._collection, None)
+        self._tables = vectors(database, self._collection)
 
     def use_models(self, read_model: ReadModel) -> None:
         """Read models of vectors this way; without it, a put leaves them incomplete."""
         self._vectors = VectorWriter(self._collection, read_model)
 
-    def vector_table(self, method: str) -> PgVectorTable:
+    def vector_table(self, method: str) -> VectorTable:
         """The vectors of a method, which need not be registered."""
-        return PgVectorTable(self._database, self._collection, method)
+        return self._tables.table(method)
 
     # -- methods -------------------------------------------------------------------------------------------
 
@@ -143,6 +149,7 @@ class DistributedStore(Listings, thumbnail_rows.ThumbnailTable):
         self._database.write(
             lambda connection: self._put(connection, batch, vectors), pipelined=True, repeat_on=writing.CONFLICTS
         )
+        self._tables.written(len(batch.features))
 
     def put_features(self, image_id: str, features: Mapping[str, Features]) -> None:
         """Add or replace features of a stored image in one durable transaction.
@@ -166,6 +173,7 @@ class DistributedStore(Listings, thumbnail_rows.ThumbnailTable):
             self._vectors.write(connection, methods, vectors, keys)
 
         self._database.write(work, pipelined=True, repeat_on=writing.CONFLICTS)
+        self._tables.written(len(new))
 
     def touch(self, image_id: str, *, uri: str, stamp: str) -> None:
         """Update the URI and stamp of an unchanged image; an unknown id is ignored."""
@@ -379,17 +387,19 @@ class DistributedStore(Listings, thumbnail_rows.ThumbnailTable):
             lease.release()
 
     def probe(self, seconds: float) -> None:
-        """Check that the database and the object store answer."""
+        """Check that the database, the object store and the vector database answer."""
         monitoring.probe_database(self._database, seconds)
         if self._objects is not None:
             self._objects.check(seconds)
+        self._tables.check(seconds)
 
     def measures(self) -> Mapping[str, float]:
-        """Numbers of connections, and of the standbys."""
-        return monitoring.measures(self._database)
+        """Numbers of connections, of the standbys, and of vectors that Milvus lacks."""
+        return {**monitoring.measures(self._database), **self._tables.measures()}
 
     def close(self) -> None:
         """Release all resources; repeated calls are allowed."""
+        self._tables.close()
         self._database.close()
         self._parallel.close()
 

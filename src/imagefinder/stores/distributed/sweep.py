@@ -29,7 +29,7 @@ _FORGOTTEN_SECONDS = 90 * 86400.0
 
 _REFERENCES = " UNION ALL ".join(
     f"SELECT object FROM {table} WHERE collection = %(collection)s AND object = ANY(%(names)s)"
-    for table in ("features", "images", "thumbnail_features")
+    for table in ("features", "images", "thumbnail_features", "kept")
 )
 
 
@@ -159,6 +159,8 @@ class Sweep:
             " WHERE i.collection = orphans.collection AND i.object = orphans.object)"
             " AND NOT EXISTS (SELECT 1 FROM thumbnail_features AS t"
             " WHERE t.collection = orphans.collection AND t.object = orphans.object)"
+            " AND NOT EXISTS (SELECT 1 FROM kept AS k"
+            " WHERE k.collection = orphans.collection AND k.object = orphans.object)"
             " LIMIT %(page)s",
             {"collection": self.collection, "seconds": seconds, "page": _PAGE},
         )

@@ -6,6 +6,8 @@ import contextlib
 from collections.abc import Sequence
 from functools import partial
 
+import numpy as np
+
 from imagefinder.core.errors import CollectionBusyError
 from imagefinder.core.vector_table import Halves
 from imagefinder.stores.distributed.pool import Connection, Database
@@ -32,6 +34,26 @@ def insert(connection: Connection, model: int, keys: Sequence[int], texts: Seque
         " AS new (key, v) ON CONFLICT DO NOTHING",
         [list(keys), list(texts)],
     )
+
+
+def read_vectors(connection: Connection, model: int, keys: Sequence[int]) -> dict[int, Halves]:
+    """Key -> vector, of those that exist."""
+    rows = connection.execute(
+        f"SELECT key, v::real[] FROM {table_of(model)} WHERE key = ANY(%s)", [list(keys)], binary=True
+    ).fetchall()
+    return {key: np.array(values, dtype=np.float16) for key, values in rows}
+
+
+def existing_keys(connection: Connection, model: int, keys: Sequence[int]) -> set[int]:
+    """Those keys of vectors whose features exist."""
+    rows = connection.execute(
+        "SELECT features.key FROM features JOIN vector_models"
+        " ON vector_models.collection = features.collection AND vector_models.method = features.method"
+        " WHERE vector_models.key = %s AND features.key = ANY(%s)",
+        [model, list(keys)],
+        binary=True,
+    )
+    return {key for (key,) in rows}
 
 
 def texts_of(vectors: Halves) -> list[str]:

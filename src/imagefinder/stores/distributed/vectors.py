@@ -7,7 +7,8 @@ them out, so that no deletion has to know the tables.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +16,21 @@ from psycopg import errors
 
 from imagefinder.core.errors import MethodNotIndexedError, StoreError
 from imagefinder.core.filters import Filter
-from imagefinder.core.vector_table import Halves, VectorModel
+from imagefinder.core.vector_table import Halves, VectorModel, VectorTable
 from imagefinder.stores.distributed import sql_filter
 from imagefinder.stores.distributed.feature_rows import matching_keys
 from imagefinder.stores.distributed.method_rows import lock_methods, read_methods
 from imagefinder.stores.distributed.pool import Connection, Database
-from imagefinder.stores.distributed.vector_models import SCHEMA, drop_tables, insert, read_data, table_of, texts_of
+from imagefinder.stores.distributed.vector_models import (
+    SCHEMA,
+    drop_tables,
+    existing_keys,
+    insert,
+    read_data,
+    read_vectors,
+    table_of,
+    texts_of,
+)
 
 OLDEST_EXTENSION = (0, 8)
 """Version of the extension that applies filters while it searches a graph."""
@@ -36,11 +46,16 @@ EF_CONSTRUCTION, LINKS = 128, 16
 SCANNED = 100_000
 """Maximum number of vectors that a search of the graph with a filter visits."""
 
+SPARE = 16
+"""Number of vectors of removed features that a search may meet."""
+
 _MOST_PRESELECTED = 20_000  # images whose metadata are read for a filter
-_SPARE = 16  # vectors of removed features that a search may meet
 _GONE = 0.1
 _COUNT_SECONDS, _SECONDS = 600.0, 24 * 3600.0
 _MEMORY = 2 << 30
+
+Found: TypeAlias = tuple[NDArray[np.int64], NDArray[np.float64]]
+"""Keys and inner products of vectors."""
 
 
 class PgVectorTable:
@@ -126,7 +141,8 @@ class PgVectorTable:
             ).fetchone()
             assert row is not None  # noqa: S101 - the statement returns a row
             connection.execute(
-                f"CREATE TABLE {table_of(row[0])} (key bigint PRIMARY KEY, v halfvec({int(dim)}) NOT NULL)"
+                f"CREATE TABLE {table_of(row[0])} (key bigint PRIMARY KEY, v halfvec({int(dim)}) NOT NULL,"
+                " txid xid8 NOT NULL DEFAULT pg_current_xact_id())"
             )
             # In the row itself: a search then reads one page for each vector.
             connection.execute(f"ALTER TABLE {table_of(row[0])} ALTER COLUMN v SET STORAGE PLAIN")
@@ -176,44 +192,48 @@ class PgVectorTable:
 
     def tidy(self, model: int) -> bool:
         """Delete vectors of removed features, and build the graph of a large table."""
-        table, done = table_of(model), False
-        drop_tables(self._database)
-        rows = self._count(f"SELECT count(*) FROM {table}", [])
-        gone = self._count(f"SELECT count(*) {_gone(model)}", [model])
-        if gone > _GONE * rows:
-            self._database.write(
-                lambda connection: connection.execute(f"DELETE {_gone(model)}", [model]),
-                seconds=_SECONDS,
-            )
-            done = True
-        if rows - gone > EXACT_ROWS and not self._graph(model) and self._is_own(model):
-            self._build_graph(model, rows)
-            done = True
+        done, rows = self.delete_removed(model)
+        if rows > EXACT_ROWS:
+            graph = f"USING hnsw (v halfvec_ip_ops) WITH (m = {LINKS}, ef_construction = {EF_CONSTRUCTION})"
+            done |= self.build_index(model, f"{table_of(model)}_graph", graph, rows=rows)
         return done
 
-    def nearest(
-        self, model: int, queries: Halves, n: int, where: Filter | None = None
-    ) -> list[tuple[NDArray[np.int64], NDArray[np.float64]]]:
+    def delete_removed(self, model: int) -> tuple[bool, int]:
+        """Delete vectors of removed features, if there are many; returns whether, and the number of the others."""
+        drop_tables(self._database)
+        rows = self._count(f"SELECT count(*) FROM {table_of(model)}", [])
+        gone = self._count(f"SELECT count(*) {gone_from(model)}", [model])
+        if is_due := gone > _GONE * rows:
+            self.delete_gone(model)
+        return is_due, rows - gone
+
+    def delete_gone(self, model: int) -> None:
+        """Delete vectors of removed features."""
+        self._database.write(
+            lambda connection: connection.execute(f"DELETE {gone_from(model)}", [model]), seconds=_SECONDS
+        )
+
+    def nearest(self, model: int, queries: Halves, n: int, where: Filter | None = None) -> list[Found]:
         """Keys and inner products of the ``n`` best vectors of existing features for each query."""
         texts = texts_of(queries)
         if where is not None:
             return self._database.write(
                 lambda connection: [self._matching(connection, model, text, n, where) for text in texts]
             )
-        found, wanted = self._near(model, texts, n + _SPARE), n + _SPARE
+        found, wanted = self._near(model, texts, n + SPARE), n + SPARE
         while any(len(keys) == wanted and alive.sum() < n for keys, _, alive in found):
             wanted *= 4
             found = self._near(model, texts, wanted)
-        return [_best(keys[alive], products[alive], n) for keys, products, alive in found]
+        return [best(keys[alive], products[alive], n) for keys, products, alive in found]
 
     def vectors(self, model: int, keys: Sequence[int]) -> dict[int, Halves]:
         """Key -> vector, of those that exist."""
-        rows = self._database.read(
-            lambda connection: connection.execute(
-                f"SELECT key, v::real[] FROM {table_of(model)} WHERE key = ANY(%s)", [list(keys)], binary=True
-            ).fetchall()
-        )
-        return {key: np.array(values, dtype=np.float16) for key, values in rows}
+        return self._database.read(lambda connection: read_vectors(connection, model, keys))
+
+    def verify(self, model: int) -> list[str]:
+        """The vectors are searched where they are stored, so there is nothing to compare."""
+        del model
+        return []
 
     def nbytes(self, model: int) -> int:
         """Bytes of the vectors and of the graph, on disk."""
@@ -242,14 +262,7 @@ class PgVectorTable:
                 for query in queries
             ]
             keys = [key for of_query in rows for key, _ in of_query]
-            existing = connection.execute(
-                "SELECT features.key FROM features JOIN vector_models"
-                " ON vector_models.collection = features.collection AND vector_models.method = features.method"
-                " WHERE vector_models.key = %s AND features.key = ANY(%s)",
-                [model, keys],
-                binary=True,
-            )
-            return rows, {key for (key,) in existing}
+            return rows, existing_keys(connection, model, keys)
 
         found, existing = self._database.write(work)
         results = []
@@ -310,11 +323,11 @@ class PgVectorTable:
         )
         return int(row[0]) if row else 0
 
-    def _graph(self, model: int) -> bool:
-        """Whether the table has a complete graph."""
+    def has_index(self, name: str) -> bool:
+        """Whether an index of the table exists and is complete."""
         row = self._database.read(
             lambda connection: connection.execute(
-                "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(%s)", [f"{table_of(model)}_graph"]
+                "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(%s)", [name]
             ).fetchone()
         )
         return bool(row and row[0])
@@ -329,9 +342,17 @@ class PgVectorTable:
         )
         return bool(row and row[0])
 
-    def _build_graph(self, model: int, rows: int) -> None:
-        """Build the graph while others read and write."""
-        name = f"{table_of(model)}_graph"
+    def build_index(self, model: int, name: str, definition: str, *, rows: int) -> bool:
+        """Build an index of the table while others read and write; returns whether there was none, and may be.
+
+        Args:
+            model: Key of the model.
+            name: Name of the index.
+            definition: What follows the name of the table in the statement.
+            rows: Number of rows.
+        """
+        if self.has_index(name) or not self._is_own(model):
+            return False
         settings = {
             "statement_timeout": "0",
             "lock_timeout": "0",
@@ -343,14 +364,65 @@ class PgVectorTable:
                 connection.execute("SELECT set_config(%s, %s, false)", [setting, value])
             try:
                 connection.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")  # of an interrupted build
-                connection.execute(
-                    f"CREATE INDEX CONCURRENTLY {name} ON {table_of(model)} USING hnsw (v halfvec_ip_ops)"
-                    f" WITH (m = {LINKS}, ef_construction = {EF_CONSTRUCTION})"
-                )
+                connection.execute(f"CREATE INDEX CONCURRENTLY {name} ON {table_of(model)} {definition}")
             finally:
                 if not connection.closed:
                     for setting in settings:
                         connection.execute(f"RESET {setting}")
+        return True
+
+
+class VectorTables(Protocol):
+    """The tables of vectors of a collection, and the engine that searches them."""
+
+    def table(self, method: str) -> VectorTable:
+        """The vectors of a method, which need not be registered."""
+        ...
+
+    def written(self, features: int) -> None:
+        """Register a transaction that wrote this number of features."""
+        ...
+
+    def check(self, seconds: float) -> None:
+        """Check that the engine answers within ``seconds``.
+
+        Raises:
+            StoreError: it does not.
+        """
+        ...
+
+    def measures(self) -> Mapping[str, float]:
+        """Numbers about the engine (``SupportsMonitoring``)."""
+        ...
+
+    def close(self) -> None:
+        """Release all resources."""
+        ...
+
+
+class PgVectors:
+    """``VectorTables`` that the database itself searches."""
+
+    def __init__(self, database: Database, collection: int) -> None:
+        self._database = database
+        self._collection = collection
+
+    def table(self, method: str) -> PgVectorTable:
+        """The vectors of a method, which need not be registered."""
+        return PgVectorTable(self._database, self._collection, method)
+
+    def written(self, features: int) -> None:
+        """The transaction wrote the vectors as well."""
+
+    def check(self, seconds: float) -> None:
+        """The database is checked by others."""
+
+    def measures(self) -> Mapping[str, float]:
+        """There are none besides those of the database."""
+        return {}
+
+    def close(self) -> None:
+        """The database is closed by others."""
 
 
 def _missing(model: int) -> str:
@@ -361,7 +433,8 @@ def _missing(model: int) -> str:
     )
 
 
-def _gone(model: int) -> str:
+def gone_from(model: int) -> str:
+    """The part of a statement that names the vectors of removed features as ``stored``."""
     return (
         f"FROM {table_of(model)} AS stored WHERE NOT EXISTS (SELECT FROM features JOIN vector_models"
         " ON vector_models.collection = features.collection AND vector_models.method = features.method"
@@ -374,8 +447,7 @@ def _search_graph(connection: Connection, n: int) -> None:
     connection.execute("SELECT set_config('hnsw.ef_search', %s, true)", [str(min(1000, max(EF_SEARCH, n)))])
 
 
-def _best(
-    keys: NDArray[np.int64], products: NDArray[np.float64], n: int
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def best(keys: NDArray[np.int64], products: NDArray[np.float64], n: int) -> Found:
+    """The ``n`` vectors with the highest products, best first."""
     order = np.argsort(-products, kind="stable")[:n]
     return keys[order], products[order]

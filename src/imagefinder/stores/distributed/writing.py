@@ -14,6 +14,7 @@ from imagefinder.stores.distributed import (
     feature_rows,
     feed,
     image_rows,
+    kept_rows,
     method_rows,
     removal_rows,
     thumbnail_rows,
@@ -45,6 +46,7 @@ class Batch:
         features: Features of the images.
         thumbnails: Thumbnail of each image.
         of_thumbnails: Features of the thumbnail of each image.
+        kept: What is kept of the images.
         copied: Whether to keep the times of the records.
     """
 
@@ -53,13 +55,15 @@ class Batch:
     features: Sequence[feature_rows.NewFeatures]
     thumbnails: Sequence[StoredBytes]
     of_thumbnails: Sequence[thumbnail_rows.NewThumbnailFeatures | None]
+    kept: Sequence[kept_rows.NewKept]
     copied: bool
 
     @property
     def stored(self) -> list[StoredBytes]:
-        """All features and thumbnails of the batch."""
+        """All bytes of the batch."""
         of_thumbnails = [one.stored for one in self.of_thumbnails if one is not None]
-        return [*self.thumbnails, *of_thumbnails, *(one.stored for one in self.features)]
+        kept = [one.stored for one in self.kept]
+        return [*self.thumbnails, *of_thumbnails, *(one.stored for one in self.features), *kept]
 
 
 def prepare(entries: Sequence[Entry], replacing: Sequence[str], payloads: Payloads, *, copied: bool) -> Batch:
@@ -71,6 +75,7 @@ def prepare(entries: Sequence[Entry], replacing: Sequence[str], payloads: Payloa
         feature_rows.prepare(images, payloads),
         payloads.store(THUMBNAILS, [entry.thumbnail or None for entry in entries]),
         thumbnail_rows.prepare([(entry.image.id, entry.thumbnail_features) for entry in entries], payloads),
+        kept_rows.prepare(entries, payloads),
         copied,
     )
 
@@ -103,6 +108,7 @@ def insert(
     image_rows.insert_images(connection, collection, batch.entries, images, batch.thumbnails, copied=batch.copied)
     feature_rows.insert_features(connection, collection, batch.features, images, keys[count:], methods=methods)
     thumbnail_rows.insert(connection, collection, images, batch.of_thumbnails)
+    kept_rows.insert(connection, collection, images, batch.kept)
     if count:
         _count(connection, collection, count, batch.features, methods)
     return keys[count:]
@@ -154,6 +160,7 @@ def delete_images(connection: Connection, collection: int, ids: Sequence[str]) -
         " AND image = lost.key RETURNING method, features.key, bytes),"
         " lost_thumbnails AS (DELETE FROM thumbnail_features USING lost WHERE collection = %(collection)s"
         " AND image = lost.key),"
+        " lost_kept AS (DELETE FROM kept USING lost WHERE collection = %(collection)s AND image = lost.key),"
         " recorded AS (INSERT INTO gone (collection, method, key)"
         " SELECT %(collection)s, method, key FROM lost_features),"
         " counted AS (INSERT INTO counts (collection, method, images, bytes)"

@@ -18,7 +18,7 @@ from imagefinder.core.features import FeatureSpec
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.records import Damage
 from imagefinder.stores import codec
-from imagefinder.stores.embedded import file_metadata_rows, removal_rows, schema, thumbnail_rows
+from imagefinder.stores.embedded import file_metadata_rows, kept_rows, removal_rows, schema, thumbnail_rows
 from imagefinder.stores.embedded.connections import Connections
 
 _ROWS = 64
@@ -75,6 +75,7 @@ def check_contents(
         progress(min(done, total), total)
     found += thumbnail_rows.check(connections, repair=repair)
     found += file_metadata_rows.check(connections, repair=repair)
+    found += kept_rows.check(connections, repair=repair)
     found += _removals(connections, repair=repair)
     return found + _orphans(connections, repair=repair) + _counts(connections, repair=repair)
 
@@ -263,7 +264,11 @@ def _orphans(connections: Connections, *, repair: bool) -> list[Damage]:
                 " OR method NOT IN (SELECT key FROM methods)",
                 "DELETE FROM thumbnails WHERE image NOT IN (SELECT key FROM images)",
                 "DELETE FROM thumbnail_features WHERE image NOT IN (SELECT key FROM images)",
+                "DELETE FROM listing WHERE image NOT IN (SELECT key FROM images)",
+                "DELETE FROM tags WHERE image NOT IN (SELECT key FROM images)",
+                "DELETE FROM listing_due WHERE image NOT IN (SELECT key FROM images)",
                 "DELETE FROM file_metadata WHERE image NOT IN (SELECT key FROM images)",
+                "DELETE FROM kept WHERE image NOT IN (SELECT key FROM images)",
             ):
                 database.execute(statement)
             schema.fill_contents(database)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import time
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import takewhile
 from typing import Any
 
@@ -14,6 +13,7 @@ from imagefinder.core.errors import CollectionCorruptError, UnknownImageError
 from imagefinder.core.filters import Filter, contains_text
 from imagefinder.core.records import Entry, ImageRecord, ImageStatus
 from imagefinder.stores import codec, validation
+from imagefinder.stores.conditions import joined
 from imagefinder.stores.embedded import schema, sql_filter
 from imagefinder.stores.embedded.connections import DamagedTextError
 from imagefinder.stores.embedded.feature_rows import chunks
@@ -23,6 +23,9 @@ _RECORD = f"{schema.RECORD}, checksum"
 _ROW = f"{_RECORD}, {schema.FILE_METADATA}"
 _IMAGES = "images LEFT JOIN file_metadata ON file_metadata.image = images.key"
 """The columns and tables of a record with what its file says."""
+
+QUALIFIED = ", ".join(f"images.{name}" for name in _RECORD.split(", ")) + f", {schema.FILE_METADATA}"
+"""The columns of a record with what its file says, for a query of more tables."""
 
 _FILE_COLUMNS = len(schema.FILE_METADATA.split(", "))
 
@@ -39,7 +42,7 @@ def key_of(database: sqlite3.Connection, image_id: str) -> int:
     return int(row[0])
 
 
-def insert_image(database: sqlite3.Connection, entry: Entry, *, copied: bool = False) -> int:
+def insert_image(database: sqlite3.Connection, entry: Entry) -> int:
     """Insert an image with its thumbnail, replacing an earlier one and deleting its failure; returns the key."""
     image = entry.image
     database.execute("DELETE FROM images WHERE id = ?", (image.id,))
@@ -54,8 +57,8 @@ def insert_image(database: sqlite3.Connection, entry: Entry, *, copied: bool = F
         image.format,
         image.source,
         image.stamp,
-        validation.metadata_text(image),
-        image.added_at if copied else time.time(),
+        validation.metadata_text(image.id, image.metadata),
+        image.added_at,
         codec.thumbnail_checksum(image.id, entry.thumbnail) if entry.thumbnail else None,
     )
     key = database.execute(
@@ -76,7 +79,7 @@ def delete_images(database: sqlite3.Connection, ids: Sequence[str]) -> int:
 def read_copies(database: sqlite3.Connection, sha256: str) -> list[ImageRecord]:
     """The records of the images with these bytes, ordered by id."""
     query = f"SELECT {_ROW} FROM {_IMAGES} WHERE sha256 = ? ORDER BY id"  # noqa: S608 - column names
-    return [_record(row) for row in database.execute(query, (sha256,))]
+    return [record_of(row) for row in database.execute(query, (sha256,))]
 
 
 def read_equivalents(database: sqlite3.Connection, image_id: str) -> list[str]:
@@ -118,7 +121,7 @@ def read_records(database: sqlite3.Connection, ids: Sequence[str]) -> dict[str, 
     found = {}
     for some in chunks(ids):
         query = f"SELECT {_ROW} FROM {_IMAGES} WHERE id IN ({', '.join('?' * len(some))})"  # noqa: S608 - names
-        found.update({row[0]: _record(row) for row in database.execute(query, some)})
+        found.update({row[0]: record_of(row) for row in database.execute(query, some)})
     return found
 
 
@@ -173,6 +176,28 @@ def update_location(database: sqlite3.Connection, image_id: str, uri: str, stamp
         )
 
 
+def edit_metadata(
+    database: sqlite3.Connection, ids: Sequence[str], edit: Callable[[Mapping[str, Any]], Mapping[str, Any]]
+) -> int:
+    """Replace the metadata of the images that exist; returns how many changed.
+
+    Raises:
+        CollectionCorruptError: the checksum of a record is wrong.
+    """
+    changed = []
+    for some in chunks(ids):
+        query = f"SELECT {_RECORD} FROM images WHERE id IN ({', '.join('?' * len(some))})"  # noqa: S608 - names
+        for row in database.execute(query, some):
+            values = _checked(row)
+            old = _parsed(values[0], values[9])
+            text = validation.metadata_text(values[0], edit(old))
+            if text != values[9]:
+                values[9] = text
+                changed.append((text, codec.record_checksum(values), values[0]))
+    database.executemany("UPDATE images SET metadata = ?, checksum = ? WHERE id = ?", changed)
+    return len(changed)
+
+
 def read_status(database: sqlite3.Connection, ids: Sequence[str]) -> dict[str, ImageStatus]:
     """The status of the images that exist, by id."""
     found: dict[str, tuple[str, str, str, str, set[str]]] = {}
@@ -201,7 +226,7 @@ def read_page(database: sqlite3.Connection, after: str, limit: int, source: str 
         f"SELECT {_ROW} FROM {_IMAGES} WHERE id > ?{of_source} ORDER BY id LIMIT ?",  # noqa: S608 - names
         [*values, min(max(limit, 0), 2**31)],
     )
-    return [_record(row) for row in rows]
+    return [record_of(row) for row in rows]
 
 
 def read_matching(
@@ -211,14 +236,14 @@ def read_matching(
 
     SQLite preselects records; the filter is then applied to each of them.
     """
-    condition = sql_filter.on_metadata(where)
+    condition = joined([sql_filter.on_metadata(where), sql_filter.on_text(contains)], " AND ")
     tests, values = ["id > ?", condition.sql], [after, *condition.values]
     if source is not None:
         tests.append("source = ?")
         values.append(source)
     query = f"SELECT {_ROW} FROM {_IMAGES} WHERE {' AND '.join(tests)} ORDER BY id"  # noqa: S608 - question marks
     for row in database.execute(query, values):
-        record = _record(row)
+        record = record_of(row)
         if (where is None or where.matches(record.filterable)) and (
             not contains or contains_text(contains, record.id, record.searchable)
         ):
@@ -238,7 +263,7 @@ def matching_ids(
     for some in [()] if ids is None else chunks(ids):
         among = "" if ids is None else f" AND id IN ({', '.join('?' * len(some))})"
         for row in database.execute(query + among, (*condition.values, *some)):
-            if where.matches((record := _record(row)).filterable):
+            if where.matches((record := record_of(row)).filterable):
                 yield record.id, record.file_metadata.stack
 
 
@@ -258,7 +283,7 @@ def matching_keys(database: sqlite3.Connection, method: int, keys: Sequence[int]
             f" AND features.method = ? AND {condition.sql}"
         )
         rows = database.execute(query, (*some, method, *condition.values))
-        found += [key for key, *row in rows if where.matches(_record(row).filterable)]
+        found += [key for key, *row in rows if where.matches(record_of(row).filterable)]
     return found
 
 
@@ -286,7 +311,12 @@ def _checked(row: Sequence[Any]) -> list[Any]:
     return values
 
 
-def _record(row: Sequence[Any]) -> ImageRecord:
+def record_of(row: Sequence[Any]) -> ImageRecord:
+    """The record in a row of its columns and checksum.
+
+    Raises:
+        CollectionCorruptError: the checksum is wrong.
+    """
     *values, metadata, added_at, _ = _checked(row[:-_FILE_COLUMNS])
     found = codec.read_file_metadata(values[0], row[-_FILE_COLUMNS:])
     fields = [*values, _parsed(values[0], metadata), added_at, found]

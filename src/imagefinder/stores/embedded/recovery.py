@@ -16,7 +16,7 @@ from imagefinder.core.errors import CollectionBusyError, CollectionCorruptError
 from imagefinder.core.features import FeatureSpec
 from imagefinder.core.records import Damage
 from imagefinder.stores import codec
-from imagefinder.stores.embedded import removal_rows, schema
+from imagefinder.stores.embedded import kept_rows, removal_rows, schema
 from imagefinder.stores.embedded.check import lenient_text
 from imagefinder.stores.embedded.connections import connect, translated_errors
 from imagefinder.stores.embedded.files import disable_wal, sync_folder
@@ -36,6 +36,7 @@ _COLUMNS = {
     "methods": "key, name, fingerprint, kind, dim, dtype, revision",
     "features": "key, image, method, bytes, checksum, data, keypoints",
     "file_metadata": f"image, {schema.FILE_METADATA}",
+    "kept": kept_rows.KEPT_COLUMNS,
     "failures": "rowid, id, uri, code, message, attempts, at, source",
     "removals": f"rowid, {removal_rows.COLUMNS}, checksum",
 }
@@ -148,6 +149,9 @@ def _is_intact(
         return key in ids and codec.is_intact_thumbnail(*ids[key], *values)
     if table == "file_metadata":
         return key in ids and codec.is_intact_record((ids[key][0], *values[:-1]), values[-1])
+    if table == "kept":
+        image, _, checksum, data = values
+        return image in ids and codec.is_intact_thumbnail(ids[image][0], checksum, data)
     if table == "features":
         image, method, size, checksum, data, keypoints = values
         if image not in ids or method not in methods:
@@ -207,10 +211,13 @@ def _copy_with_new_header(file: Path, copy: Path) -> None:
     with closing(connect(fresh, create=True)) as database:
         schema.prepare(database, copy.parent, create=True)
         disable_wal(database)
-    header = bytearray(fresh.read_bytes()[: schema.PAGE_BYTES])
+    data = fresh.read_bytes()
+    header = bytearray(data[: schema.PAGE_BYTES])
     _remove(fresh)
     shutil.copyfile(file, copy)
-    pages = copy.stat().st_size // schema.PAGE_BYTES
+    # SQLite opens no database that lacks the first page of a table or an index.
+    pages = max(copy.stat().st_size, len(data)) // schema.PAGE_BYTES
+    os.truncate(copy, pages * schema.PAGE_BYTES)
     # Number of pages, and an empty free list; https://www.sqlite.org/fileformat2.html, 1.3.
     struct.pack_into(">III", header, 28, pages, 0, 0)
     with copy.open("r+b") as changed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import time
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from pathlib import Path
 from imagefinder.core.errors import CollectionFormatError, CollectionNotFoundError
 from imagefinder.stores import codec
 from imagefinder.stores.embedded.connections import BUSY_SECONDS
+from imagefinder.stores.embedded.listing_schema import LISTING
 
 FILE_NAME = "collection.sqlite"
 FORMAT = 5
@@ -125,9 +127,8 @@ _THUMBNAIL_FEATURES = (
 _FORMAT_4: tuple[str, ...] = (*_LEASES, *_CONTENTS, *_FEED, *_THUMBNAIL_FEATURES)
 """Statements that create the tables, indexes and triggers of format 4, also in a new collection."""
 
-# File metadata (file_metadata_rows.py), in a separate table: adding it rewrites no image. Listings
-# are sorted and grouped by the generated columns.
-_FORMAT_5: tuple[str, ...] = (
+# File metadata (file_metadata_rows.py), in a separate table: adding it rewrites no image.
+_FILE_METADATA: tuple[str, ...] = (
     """
     CREATE TABLE file_metadata (
         image INTEGER PRIMARY KEY REFERENCES images (key) ON DELETE CASCADE,
@@ -135,18 +136,37 @@ _FORMAT_5: tuple[str, ...] = (
         stack TEXT NOT NULL,
         burst TEXT NOT NULL,
         properties TEXT NOT NULL,
-        file_checksum INTEGER NOT NULL,
-        taken TEXT AS (CASE WHEN json_valid(properties) THEN json_extract(properties, '$.exif.taken') END),
-        camera TEXT AS (CASE WHEN json_valid(properties) THEN json_extract(properties, '$.exif.camera') END),
-        rating INTEGER AS (CASE WHEN json_valid(properties) THEN json_extract(properties, '$.xmp.rating') END)
+        file_checksum INTEGER NOT NULL
     ) STRICT
     """,
-    "CREATE INDEX file_metadata_by_taken ON file_metadata (taken, image) WHERE taken IS NOT NULL",
-    "CREATE INDEX file_metadata_by_camera ON file_metadata (camera, image) WHERE camera IS NOT NULL",
-    "CREATE INDEX file_metadata_by_rating ON file_metadata (rating, image) WHERE rating IS NOT NULL",
-    "CREATE INDEX file_metadata_by_stack ON file_metadata (stack, image) WHERE stack <> ''",
+    # Text of definitions is short, because all of them must fit into the first page.
+    "CREATE INDEX file_metadata_by_stack ON file_metadata (stack, image)",
     "CREATE INDEX file_metadata_by_burst ON file_metadata (burst, image) WHERE burst <> ''",
+    # Every search needs the number of images that share a stack with another one. Rows are never updated.
+    "CREATE TABLE stacked (images INTEGER NOT NULL) STRICT",
+    "INSERT INTO stacked VALUES (0)",
+    "CREATE TRIGGER stack_grows AFTER INSERT ON file_metadata WHEN NEW.stack<>''"
+    " AND EXISTS(SELECT 1 FROM file_metadata WHERE stack=NEW.stack AND image<>NEW.image)"
+    " BEGIN UPDATE stacked SET images=images+1; END",
+    "CREATE TRIGGER stack_shrinks AFTER DELETE ON file_metadata WHEN OLD.stack<>''"
+    " AND EXISTS(SELECT 1 FROM file_metadata WHERE stack=OLD.stack) BEGIN UPDATE stacked SET images=images-1; END",
 )
+
+# What is kept of uploaded images (kept_rows.py). The blob is the last column: sizes are read without it.
+_KEPT: tuple[str, ...] = (
+    """
+    CREATE TABLE kept (
+        key INTEGER PRIMARY KEY,
+        image INTEGER NOT NULL REFERENCES images (key) ON DELETE CASCADE,
+        kind TEXT NOT NULL,
+        checksum INTEGER NOT NULL,
+        data BLOB NOT NULL,
+        UNIQUE (image, kind)
+    ) STRICT
+    """,
+)
+_FORMAT_5: tuple[str, ...] = (*_FILE_METADATA, *_KEPT, *LISTING)
+"""Statements that create the tables, indexes and triggers of format 5, also in a new collection."""
 
 # Keys are never reused (AUTOINCREMENT), and a row of features is never updated, only deleted and inserted with a
 # new key: features cached by key stay valid. Triggers maintain the counts, also for cascading deletes. Blobs are
@@ -268,9 +288,10 @@ def _to_format_4(database: sqlite3.Connection) -> None:
 
 
 def _to_format_5(database: sqlite3.Connection) -> None:
-    """Migrate to format 5, which has what files say about images; the next ``add`` reads it."""
+    """Migrate to format 5, which has file metadata, lists by it, and keeps previews of uploaded images."""
     for statement in _FORMAT_5:
         database.execute(statement)
+    database.execute("INSERT INTO listing_due SELECT key FROM images")
 
 
 def begin_history(database: sqlite3.Connection) -> None:
@@ -326,7 +347,8 @@ def prepare(database: sqlite3.Connection, folder: Path, *, create: bool) -> None
         # Another process may have created the tables meanwhile; a killed one leaves an empty file.
         if not _is_collection(database, folder):
             for statement in TABLES:
-                database.execute(statement)
+                # Without white space, the definitions fit into the first page, which recovery can replace.
+                database.execute(re.sub(r" *([(),=]) *", r"\1", " ".join(statement.split())))
             database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             database.execute(f"PRAGMA user_version = {FORMAT}")
         database.execute("COMMIT")

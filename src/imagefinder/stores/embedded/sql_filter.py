@@ -7,7 +7,16 @@ from collections.abc import Sequence
 
 from imagefinder.core.file_metadata import NAMESPACES
 from imagefinder.core.filters import Condition, Filter
-from imagefinder.stores.conditions import ALWAYS, COMPARISONS, EXACT, SqlCondition, joined, to_sql
+from imagefinder.stores.conditions import (
+    ALWAYS,
+    COMPARISONS,
+    EXACT,
+    SqlCondition,
+    is_plain_text,
+    joined,
+    like_pattern,
+    to_sql,
+)
 
 _OF_FILE = "coalesce(properties, '{}')"
 _PLAIN_KEY = re.compile(r'[^"\\\x00-\x1f\x7f]+')
@@ -25,6 +34,20 @@ def on_metadata(where: Filter | None) -> SqlCondition:
     if _OF_FILE in condition.sql:
         valid += f" AND json_valid({_OF_FILE})"
     return SqlCondition(f"CASE WHEN {valid} THEN {condition.sql} ELSE 1 END", condition.values)
+
+
+def on_text(text: str) -> SqlCondition:
+    """A condition on the images whose id or metadata contain a text; accepts those that are not ASCII."""
+    if not is_plain_text(text):
+        return ALWAYS
+    pattern = like_pattern(text)
+    tests = [
+        # The length of text in characters ends at a NUL.
+        f"({column} LIKE ? ESCAPE '!' OR length({column}) <> length(CAST({column} AS BLOB)))"
+        for column in ("images.id", "images.metadata", _OF_FILE)
+    ]
+    # The caller reports damaged metadata.
+    return SqlCondition(f"({' OR '.join(tests)} OR images.metadata NOT LIKE '{{%}}')", (pattern,) * 3)
 
 
 def _condition(condition: Condition) -> SqlCondition:

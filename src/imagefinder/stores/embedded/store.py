@@ -48,7 +48,9 @@ from imagefinder.stores.embedded import (
     feed,
     file_metadata_rows,
     image_rows,
+    kept_rows,
     leases,
+    listing_rows,
     removal_rows,
     sample_rows,
     schema,
@@ -59,11 +61,12 @@ from imagefinder.stores.embedded.derived import DerivedFiles
 from imagefinder.stores.embedded.failure_rows import copy_failures, read_failures, write_failures
 from imagefinder.stores.embedded.files import copy_database, make_folder, sync_folder
 from imagefinder.stores.embedded.folder import bytes_of_files, prepare_folder
+from imagefinder.stores.embedded.lookups import Lookups
 from imagefinder.stores.embedded.method_rows import MethodRow, read_methods, read_spec, write_method
 from imagefinder.stores.embedded.recovery import recover
 
 
-class EmbeddedStore(thumbnail_rows.ThumbnailLookups, file_metadata_rows.FileMetadataLookups):
+class EmbeddedStore(Lookups):
     """A collection in a folder; the arrays it returns are read-only and may be shared with other threads.
 
     ``collection.sqlite`` (with ``-wal`` and ``-shm`` while in use) is the system of record. The folder must be on
@@ -127,7 +130,7 @@ class EmbeddedStore(thumbnail_rows.ThumbnailLookups, file_metadata_rows.FileMeta
         Raises:
             FingerprintMismatchError: another process has since registered a method differently.
         """
-        plain = validation.normalise_entries(entries)
+        plain = validation.stamped(validation.normalise_entries(entries), copied=copied)
         encoded = [feature_rows.encode(entry.image.id, entry.features) for entry in plain]
         of_thumbnails = [thumbnail_rows.encode(entry.image.id, entry.thumbnail_features) for entry in plain]
         gone = validation.valid_ids(replacing)
@@ -140,9 +143,11 @@ class EmbeddedStore(thumbnail_rows.ThumbnailLookups, file_metadata_rows.FileMeta
             image_rows.delete_images(database, gone)
             removal_rows.clear_removals(database, [entry.image for entry in plain])
             for entry, blobs, of_thumbnail in zip(plain, encoded, of_thumbnails, strict=True):
-                key = image_rows.insert_image(database, entry, copied=copied)
+                key = image_rows.insert_image(database, entry)
                 thumbnail_rows.insert(database, key, of_thumbnail)
                 file_metadata_rows.insert(database, key, entry.image.id, entry.image.file_metadata)
+                kept_rows.insert(database, key, entry.image.id, entry.kept)
+                listing_rows.write(database, key, entry.image)
                 feature_rows.insert_features(database, key, blobs, methods)
                 if not entry.image.sha256:
                     sample_rows.insert_contents(database, key, entry.image.id, blobs, methods)
@@ -235,9 +240,8 @@ class EmbeddedStore(thumbnail_rows.ThumbnailLookups, file_metadata_rows.FileMeta
 
     def records(self, ids: Sequence[str]) -> dict[str, ImageRecord]:
         """The records of the images that exist, by id."""
-        valid = validation.valid_ids(ids)
         with self._connections.reading() as database:
-            return image_rows.read_records(database, valid)
+            return image_rows.read_records(database, validation.valid_ids(ids))
 
     def thumbnails(self, ids: Sequence[str]) -> dict[str, bytes]:
         """The JPEG thumbnails of the images that exist, by id; empty for an image without one."""
@@ -464,10 +468,8 @@ class EmbeddedStore(thumbnail_rows.ThumbnailLookups, file_metadata_rows.FileMeta
 
     def _copy_to(self, folder: Path, progress: Callable[[int, int], None]) -> None:
         folder.mkdir()
-        with (
-            translated_errors(self._folder / schema.FILE_NAME),
-            closing(connect(self._folder / schema.FILE_NAME)) as database,
-        ):
+        file = self._folder / schema.FILE_NAME
+        with translated_errors(file), closing(connect(file)) as database:
             copy_database(database, folder / schema.FILE_NAME, progress)
             with closing(connect(folder / schema.FILE_NAME)) as copied:
                 schema.begin_history(copied)

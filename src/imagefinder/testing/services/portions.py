@@ -98,6 +98,32 @@ class PortionedJobsSuite:
         other.close()
         assert portion(jobs).starts == 1
 
+    def test_a_portion_with_which_a_process_died_is_taken_again_at_once(self, jobs: PortionedJobs) -> None:
+        """Each start counts."""
+        plan(jobs, [b"0"])
+        for start in (1, 2, 3):
+            taken = portion(jobs)
+            assert taken.starts == start
+            jobs.release(taken, died=True)
+
+    def test_a_portion_is_rewritten(self, jobs: PortionedJobs, make_process: MakeProcess) -> None:
+        """The data of one change, also for its next process; several are taken by any."""
+        job, other = plan(jobs, [b"0", b"1"]), make_process()
+        taken = portion(jobs)
+        jobs.rewrite(taken, [b"00"])
+        jobs.release(taken, died=True)
+        again = portion(other)
+        assert (again.data, again.number, again.starts) == (b"00", taken.number, 2)
+        jobs.rewrite(taken, [b"late"])
+        jobs.rewrite(taken, [b"late", b"late"])
+        other.rewrite(again, [b"a", b"b", b"c"])
+        found = [portion(one) for one in (jobs, other, jobs, other)]
+        assert sorted((one.data, one.starts) for one in found) == [(b"1", 1), (b"a", 1), (b"b", 1), (b"c", 1)]
+        assert len({one.number for one in found}) == 4
+        for process, one in zip((jobs, other, jobs, other), found, strict=True):
+            process.complete(one, {"added": 1}, ())
+        assert (jobs.get(job.id).progress.added, take(jobs).portioned) == (4, True)
+
     def test_a_job_whose_planner_dies_is_planned_again(
         self, jobs: PortionedJobs, make_process: MakeProcess, silence: Silence
     ) -> None:

@@ -9,6 +9,8 @@ import pytest
 from imagefinder.core import filters
 from imagefinder.core.contracts import Store
 from imagefinder.core.errors import MethodNotIndexedError
+from imagefinder.core.filters import contains_text
+from imagefinder.core.listing import Selection
 from imagefinder.testing.stores.fixtures import StoreFixtures
 from imagefinder.testing.stores.samples import (
     METHODS,
@@ -114,6 +116,17 @@ class ListingSuite(StoreFixtures):
         assert found("cat", source="s") == ["Cat.jpg"]
         assert found("cat", after="Cat.jpg", limit=1) == ["cat"]
         assert found("cat", where=filters.parse({"tags": {"exists": True}})) == ["dog.jpg"]
+
+    def test_any_text_is_found(self, store: Store) -> None:
+        """Texts with characters that databases or JSON treat specially."""
+        store.put([entry(image_id, seed, methods=[]) for seed, image_id in enumerate(ODD_IDS)])
+        texts = ["a%b", "a_b", "a!b", 'a"b', "a\\b", "A\0b", "a\nb", "\u017ftraße", "\u212a", "x" * 300, "K"]
+        store.put([entry(f"m{seed}", seed, methods=[], metadata={"t": [text]}) for seed, text in enumerate(texts)])
+        records = store.images(limit=1000)
+        for text in (*texts, *ODD_IDS, *'%_!"\\kKsS\0n/', "inside", "strasse", "b\0", "\\u", "\\n", "303"):
+            expected = [one.id for one in records if contains_text(text, one.id, one.searchable)]
+            assert [one.id for one in store.images(contains=text, limit=1000)] == expected, text
+            assert [one.id for one in store.listing(Selection(contains=text), limit=1000)] == expected, text
 
     def test_pages_of_a_source(self, store: Store) -> None:
         """Pages contain only images that were added from this source."""

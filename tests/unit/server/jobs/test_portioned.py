@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,6 +19,8 @@ from imagefinder.core.jobs import Job, JobFailure, JobProblem
 from imagefinder.core.service_contracts import PortionedJobs
 from imagefinder.core.times import now
 from imagefinder.indexing.guard import Guard
+from imagefinder.indexing.portion import Portion
+from imagefinder.indexing.progress import AddReport
 from imagefinder.server.jobs import portioned
 from imagefinder.server.jobs.portioned import CRASHED, PortionedWork
 from imagefinder.server.jobs.work import JobContext, JobStopped
@@ -35,6 +37,7 @@ class FakeJobs:
     failures: list[JobFailure] = field(default_factory=list)
     problems: list[JobProblem] = field(default_factory=list)
     released: int = 0
+    died: int = 0
 
     def plan(
         self,
@@ -57,8 +60,14 @@ class FakeJobs:
         self.failures += failures
         self.problems += [problem] if problem else []
 
-    def release(self, taken: TakenPortion) -> None:
+    def release(self, taken: TakenPortion, *, died: bool = False) -> None:
         self.released += 1
+        self.died += died
+
+    def rewrite(self, taken: TakenPortion, portions: Sequence[bytes]) -> None:
+        images = self.portions[taken.number][0]
+        own = [(images if len(portions) == 1 else 1, data) for data in portions]
+        self.portions[taken.number : taken.number + 1] = own
 
     def report(self, taken: TakenJob) -> dict[str, Any]:
         return self.counts
@@ -132,9 +141,40 @@ def test_adding_a_portion_again_changes_nothing(folder: Path, collection: Collec
     world = World(folder)
     world.run(collection)
     before = {one.id: one.added_at for one in collection.images(limit=100)}
+    world.jobs.counts.clear()
+    world.work.plan(world.job(), collection, world.context())
     world.work.add(world.portion(0), lambda: collection, world.context)
     assert {one.id: one.added_at for one in collection.images(limit=100)} == before
-    assert world.jobs.counts["unchanged"] == 64
+    assert (world.jobs.counts["unchanged"], world.jobs.counts["added"]) == (64, 0)
+
+
+def test_what_a_killed_worker_had_stored_counts_as_added(
+    folder: Path, collection: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Images that were there before the job do not."""
+    (folder / "old").mkdir()
+    for name in ("06.png", "07.png", "08.png"):
+        (folder / name).rename(folder / "old" / name)
+    collection.add(folder / "old", methods=["sift"])
+    for name in ("06.png", "07.png", "08.png"):
+        (folder / "old" / name).rename(folder / name)
+    collection.add(folder / "06.png", folder / "07.png", folder / "08.png", methods=["sift"])
+    (folder / "08.png").write_bytes(picture(800))
+    world = World(folder)
+    world.work.plan(world.job(), collection, world.context())
+    add = portioned.PortionedAdd.add
+
+    def killed(self: Any, opened: Collection, portion: Portion, *arguments: Any, **options: Any) -> AddReport:
+        add(self, opened, replace(portion, items=portion.items[:20]), *arguments, **options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(portioned.PortionedAdd, "add", killed)
+    with pytest.raises(KeyboardInterrupt):
+        world.work.add(world.portion(0), lambda: collection, world.context)
+    monkeypatch.undo()
+    world.work.add(world.portion(0, starts=2), lambda: collection, world.context)
+    counts = {name: world.jobs.counts[name] for name in ("added", "replaced", "unchanged", "moved", "failed")}
+    assert counts == {"added": 61, "replaced": 1, "unchanged": 2, "moved": 0, "failed": 0}
 
 
 def test_pruning_and_resolved_failures(folder: Path, collection: Collection) -> None:
@@ -177,14 +217,27 @@ def test_stopping_gives_the_portion_back(folder: Path, collection: Collection) -
         world.work.finish(world.job(), collection, world.context())
 
 
-def test_a_portion_that_ends_its_workers_is_given_up(folder: Path, collection: Collection) -> None:
+def test_an_image_that_ends_its_workers_affects_no_other(folder: Path, collection: Collection) -> None:
     world = World(folder)
     world.work.plan(world.job(), collection, world.context())
-    world.work.add(world.portion(0, starts=MAX_TRIES + 1), lambda: collection, world.context)
     world.work.add(world.portion(1, starts=MAX_TRIES), lambda: collection, world.context)
-    assert (world.jobs.counts["failed"], world.jobs.counts["added"]) == (64, 6)
-    assert {one.code for one in collection.failures()} == {CRASHED}
-    assert len(world.jobs.failures) == 64
+    world.work.add(world.portion(0, starts=MAX_TRIES + 1), lambda: collection, world.context)
+    assert (world.jobs.counts["failed"], world.jobs.counts["added"]) == (0, 6)
+    assert [images for images, _ in world.jobs.portions] == [1] * 64 + [6]
+    for number in range(64):
+        starts = MAX_TRIES + 1 if number == 5 else 1
+        world.work.add(world.portion(number, starts=starts), lambda: collection, world.context)
+    assert (world.jobs.counts["failed"], world.jobs.counts["added"]) == (1, 69)
+    assert [(one.id, one.code) for one in collection.failures()] == [("05.png", CRASHED)]
+    assert [failure.id for failure in world.jobs.failures] == ["05.png"]
+
+
+def test_a_portion_whose_process_died_elsewhere_is_tried_again(folder: Path, collection: Collection) -> None:
+    world = World(folder)
+    world.work.plan(world.job(), collection, world.context())
+    world.work._added = lambda *_: None  # type: ignore[method-assign]
+    world.work.add(world.portion(0), lambda: collection, world.context)
+    assert (world.jobs.released, world.jobs.died, world.jobs.counts["added"]) == (1, 1, 0)
 
 
 @pytest.mark.parametrize("retryable", [True, False])

@@ -67,6 +67,7 @@ def make_settings(folder: Path) -> Settings:
         threads=2,
         collections=folder / "collections",
         models=folder / "no-models",
+        scratch=folder / "scratch",
         max_image_bytes=200_000,
         fetch_private=True,
     )

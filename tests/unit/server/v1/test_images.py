@@ -5,9 +5,11 @@ import io
 import json
 import os
 import threading
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+from unittest import mock
 from urllib.parse import quote
 
 import pytest
@@ -403,3 +405,17 @@ def test_images_without_their_file_are_marked(client: TestClient, collection: An
     assert marks() == [False, False, False]
     file.unlink()
     assert marks() == [True, True, True]
+
+
+def test_a_server_tells_paths_only_to_its_own_machine(client: TestClient, image_folder: Path) -> None:
+    service = cast("Any", client.app).state.service
+    local = client.get(f"{BASE}/location", params={"id": "0.png"})
+    assert local.json() == {"path": str(image_folder / "0.png")}
+    assert client.get(f"{BASE}/location", params={"id": "put/0"}).json() == {"path": None}
+    for settings in ({"host": "0.0.0.0"}, {"allowed_hosts": ("pictures.example",)}):
+        reachable = replace(service.settings, **settings)
+        with mock.patch.object(service, "settings", reachable):
+            hidden = client.get(f"{BASE}/location", params={"id": "0.png"})
+            assert (hidden.status_code, hidden.json()["code"]) == (403, "location_hidden")
+            assert str(image_folder) not in hidden.text
+            assert client.get("/v1/info").json()["shows_locations"] is False

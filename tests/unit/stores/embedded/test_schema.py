@@ -159,3 +159,10 @@ def test_queries_that_must_not_read_all(tmp_path):
             plan = "; ".join(row[3] for row in database.execute(f"EXPLAIN QUERY PLAN SELECT {query}"))
             assert index in plan
             assert "TEMP B-TREE" not in plan
+
+
+def test_all_definitions_are_in_the_first_page(tmp_path):
+    """Recovery replaces a lost first page; definitions in other pages would be lost with it."""
+    EmbeddedStore(tmp_path, create=True, cache_bytes=0).close()
+    leaf_of_a_table = 13  # https://www.sqlite.org/fileformat2.html, 1.6
+    assert (tmp_path / schema.FILE_NAME).read_bytes()[100] == leaf_of_a_table

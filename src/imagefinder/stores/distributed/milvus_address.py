@@ -1,0 +1,106 @@
+"""Locations of Milvus servers: ``milvus://HOST[:PORT][/DATABASE][?tls=true&token_file=FILE&timeout=SECONDS]``.
+
+User and password come from the variable ``MILVUS_TOKEN`` (``user:password``) or a file, never from the location.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import parse_qsl
+
+from imagefinder.core.errors import SettingsError
+from imagefinder.core.location import shown
+
+_SECONDS = 10.0
+_URL = re.compile(
+    r"milvus://(?P<host>\[[0-9A-Fa-f:.]+\]|[^/?#@:\s]+)(?::(?P<port>[0-9]{1,5}))?(?:/(?P<database>[A-Za-z0-9_]*))?"
+    r"(?:\?(?P<query>[^#]*))?"
+)
+_PARAMETERS = {"certificate", "timeout", "tls", "token_file"}
+
+
+@dataclass(frozen=True, slots=True)
+class MilvusAddress:
+    """The location of a Milvus server, taken apart.
+
+    Attributes:
+        host: Host and port.
+        database: Name of the database; empty: the default one.
+        tls: Whether to connect with TLS.
+        certificate: File with the certificate (PEM) that signs that of the server; ``None``: those of the system.
+        token_file: File with ``user:password`` or an API key; ``None``: the variable ``MILVUS_TOKEN``.
+        seconds: Time limit of one call.
+    """
+
+    host: str
+    database: str = ""
+    tls: bool = False
+    certificate: Path | None = None
+    token_file: Path | None = None
+    seconds: float = _SECONDS
+
+    @classmethod
+    def of(cls, location: str) -> MilvusAddress:
+        """The parts of a location.
+
+        Raises:
+            SettingsError: it is malformed, or contains a password; the message does not repeat the location.
+        """
+        found = _URL.fullmatch(location)
+        if found is None:
+            raise SettingsError(
+                f"vectors: {shown(location)} does not name a Milvus server",
+                hint="write milvus://HOST:19530/DATABASE; user and password belong into the environment "
+                "(MILVUS_TOKEN) or a file (?token_file=FILE)",
+            )
+        given = dict(parse_qsl(found["query"] or "", keep_blank_values=True))
+        if unknown := sorted(set(given) - _PARAMETERS):
+            raise SettingsError(
+                f"vectors: unknown parameter {unknown[0]!r} of {shown(location)}",
+                hint=f"the parameters are {', '.join(sorted(_PARAMETERS))}",
+            )
+        if given.get("tls", "false") not in ("true", "false"):
+            raise SettingsError(f"vectors: the parameter tls of {shown(location)} must be true or false")
+        certificate = Path(given["certificate"]) if given.get("certificate") else None
+        return cls(
+            f"{found['host']}:{found['port'] or 19530}",
+            found["database"] or "",
+            given.get("tls") == "true" or certificate is not None,
+            certificate,
+            Path(given["token_file"]) if given.get("token_file") else None,
+            _seconds(given.get("timeout", ""), location),
+        )
+
+    @property
+    def place(self) -> str:
+        """Host and database as a URL."""
+        return f"milvus://{self.host}{f'/{self.database}' if self.database else ''}"
+
+    def token(self) -> str:
+        """User and password, or an API key; empty if there are none.
+
+        Raises:
+            SettingsError: the file cannot be read.
+        """
+        if self.token_file is None:
+            return os.environ.get("MILVUS_TOKEN", "")
+        try:
+            return self.token_file.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+            raise SettingsError(f"vectors: cannot read the file {self.token_file}: {reason}") from error
+
+
+def _seconds(text: str, location: str) -> float:
+    try:
+        seconds = float(text or _SECONDS)
+    except ValueError:
+        seconds = 0.0
+    if not 0.3 <= seconds <= 3600:
+        raise SettingsError(
+            f"vectors: the timeout of {shown(location)} must be 0.3 to 3600 seconds, not {text!r:.40}"
+        )
+    return seconds
