@@ -196,7 +196,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 lock: setup  ## Pin all requirements again
 	$(LOCK) pyproject.toml -o requirements/runtime.txt
 	$(LOCK) pyproject.toml --extra cluster -c requirements/runtime.txt -o requirements/cluster.txt
-	$(LOCK) pyproject.toml --extra cluster --group dev -o requirements/dev.txt
+	$(LOCK) pyproject.toml --extra cluster --extra ray --group dev -o requirements/dev.txt
 	echo 'milvus==2.3.5' | $(LOCK) - pyproject.toml --extra milvus -c requirements/dev.txt -o requirements/milvus.txt
 	$(LOCK) clients/python/pyproject.toml -c requirements/runtime.txt -o requirements/client.txt
 	$(LOCK) pyproject.toml --group site -o requirements/site.txt

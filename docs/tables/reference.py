@@ -10,7 +10,7 @@ from typing import get_type_hints
 from imagefinder.core import errors
 from imagefinder.core.setting_values import type_name
 from imagefinder.core.settings import PREFIX, Settings
-from imagefinder.models.catalogue import MODELS, HubFile
+from imagefinder.models.catalogue import MODELS, HubFile, PackageFile
 from imagefinder.server.errors import KINDS
 
 
@@ -56,12 +56,17 @@ def relative(path: str | Path) -> str:
 def models() -> str:
     lines = [
         "# Networks\n",
-        "| method | weights | revision | size | licence | SHA-256 | preprocessing | features |",
-        "|---|---|---|---|---|---|---|---|",
+        "| method | in `auto` | made to find | weights | revision | size | licence | SHA-256 | preprocessing | features |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for model in MODELS.values():
         source = model.source
-        hub = isinstance(source, HubFile)
+        if isinstance(source, HubFile):
+            place, version = source.repository, source.revision
+        elif isinstance(source, PackageFile):
+            place, version = source.package, "pinned package"
+        else:
+            raise TypeError(f"no shipped model has weights of this kind: {source}")
         p = model.preprocessing
         resize = (
             f"shorter side {p.resize_to}, centre {p.size}"
@@ -69,8 +74,8 @@ def models() -> str:
             else f"{p.size} x {p.size}"
         )
         lines.append(
-            f"| {model.name} | [{source.repository if hub else source.package}]({model.homepage}) `{source.filename}` | "
-            f"{source.revision if hub else 'pinned package'} | {model.size_bytes / 1e6:.0f} MB | {model.licence} | "
+            f"| {model.name} | {'yes' if model.auto else 'no'} | {', '.join(model.purpose)} | [{place}]({model.homepage}) `{source.filename}` | "
+            f"{version} | {model.size_bytes / 1e6:.0f} MB | {model.licence} | "
             f"{model.sha256 or 'taken from the hub at the first download, then pinned'} | {resize}, {p.interpolation}, "
             f"mean {p.mean}, std {p.std} | {model.features.kind}, {model.features.dim} x {model.features.dtype} |"
         )

@@ -125,6 +125,7 @@ class Runtime:
             reason=reason,
             hint=hint,
             fingerprint=fingerprint,
+            auto=method.auto,
         )
 
     # -- verification --------------------------------------------------------------------------------------

@@ -32,7 +32,7 @@ from imagefinder.core.vector_table import SupportsVectors
 from imagefinder.runtime import Factories, Runtime
 
 if TYPE_CHECKING:
-    from imagefinder.models.catalogue import ModelSpec
+    from imagefinder.models.catalogue import ModelCatalogue, ModelSpec
     from imagefinder.models.hub import ModelCache
     from imagefinder.stores.embedded.migration import Migration
 
@@ -106,7 +106,7 @@ def make_runtime(settings: Settings) -> Runtime:
     return Runtime(
         settings,
         Factories(
-            methods=registry.names(registry.METHODS),
+            methods=method_names(settings),
             method=lambda name: load_method(name, settings),
             thumbnail_method=lambda: thumbnail_method(settings),
             photometric_check=photometric_check,
@@ -161,17 +161,32 @@ def migrate_collection(settings: Settings) -> Migration:
     return migrate(settings.folder("collection"))
 
 
+def method_names(settings: Settings) -> list[str]:
+    """The names of all methods, sorted: registered ones, and one per model; nothing is imported or read."""
+    return sorted({*registry.names(registry.METHODS), *model_catalogue(settings)})
+
+
 def load_method(name: str, settings: Settings) -> Method:
     """Create the method with this name; its weights are not loaded yet.
 
     Raises:
         UnknownMethodError: no method with this name is installed.
+        SettingsError: the description of a model is invalid.
     """
+    if (model := model_catalogue(settings).get(name)) is not None:
+        return network(model, settings)
     try:
         make_method = registry.load(registry.METHODS, name)
     except KeyError:
-        raise UnknownMethodError(name, registry.names(registry.METHODS)) from None
+        raise UnknownMethodError(name, method_names(settings)) from None
     return cast(Method, make_method(settings))
+
+
+def model_catalogue(settings: Settings) -> ModelCatalogue:
+    """The models that imagefinder ships, and those in the folder of the setting ``models``."""
+    from imagefinder.models.catalogue import ModelCatalogue
+
+    return ModelCatalogue(settings.models)
 
 
 def make_decoder(settings: Settings) -> Decoder:
@@ -270,31 +285,17 @@ def sift(settings: Settings) -> Method:
     )
 
 
-def resnet50(settings: Settings) -> Method:
-    """Pooled ResNet-50 features, scored by cosine similarity."""
-    return _network("resnet50", settings)
-
-
-def beit(settings: Settings) -> Method:
-    """BEiT tokens, scored by the number of mutual nearest neighbours."""
-    return _network("beit", settings)
-
-
-def efficientnet_lite0(settings: Settings) -> Method:
-    """Pooled EfficientNet-Lite0 features, scored by cosine similarity."""
-    return _network("efficientnet-lite0", settings)
-
-
-def _network(name: str, settings: Settings) -> Method:
+def network(model: ModelSpec, settings: Settings) -> Method:
+    """A network: vectors are scored by cosine similarity, tokens by the number of mutual nearest neighbours."""
     from imagefinder.extractors.network import NetworkExtractor
     from imagefinder.matching.cosine import CosineMatcher
     from imagefinder.matching.mutual_nn import MutualNNMatcher
-    from imagefinder.models.catalogue import MODELS
+    from imagefinder.models.catalogue import ONNX
     from imagefinder.models.graph_cache import GraphCache
     from imagefinder.models.providers import resolve
     from imagefinder.verification.tokens import TokenVerifier
 
-    model, cache = MODELS[name], model_cache(settings)
+    cache = model_cache(settings)
     run = resolve(settings.provider, settings.precision, model.architecture)
 
     def sha256() -> str:
@@ -303,6 +304,8 @@ def _network(name: str, settings: Settings) -> Method:
         return cache.sha256(model)
 
     is_global = model.features.kind == "global"
+    pool = model.output.pool
+    has_map = pool == "mean of map" or (pool == "vector" and model.architecture != ONNX)
     extractor = NetworkExtractor(
         model,
         lambda: cache.locate(model),
@@ -313,15 +316,16 @@ def _network(name: str, settings: Settings) -> Method:
         graphs=None if settings.models.parts[:1] == (home.HOME,) else GraphCache(settings.models / "graphs"),
     )
     return Method(
-        name=name,
+        name=model.name,
         summary=model.summary,
         score="cosine" if is_global else "matches",
         extractor=extractor,
         matcher=CosineMatcher() if is_global else MutualNNMatcher(threads=settings.threads),
         verifier=None if is_global else TokenVerifier(),
-        mapper=extractor if is_global else None,
+        mapper=extractor if has_map and not model.output.linear else None,
         load=extractor.load,
-        text=_words(name, model, cache),
+        text=_words(model.name, model, cache),
+        auto=model.auto,
     )
 
 

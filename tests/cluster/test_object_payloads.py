@@ -26,6 +26,7 @@ from imagefinder.stores.distributed.pool import Database, Options
 from imagefinder.stores.distributed.store import DistributedStore
 from imagefinder.stores.distributed.sweep import Sweep
 from imagefinder.testing.stores import METHODS, entry, register
+from imagefinder.testing.stores.kept import ORIGINAL, PREVIEW, uploaded
 
 POINTS = next(method for method, spec in METHODS.items() if spec.kind == "local")
 
@@ -271,6 +272,27 @@ def test_young_objects_are_not_orphans(world):
     store._payloads.store(POINTS, [b"x"])
     assert store.sweep(seconds=86400) == SweepReport(0, 0, 0, 0)
     assert world.sweep(store).deleted == 1
+
+
+def test_previews_and_originals_are_objects_that_a_sweep_keeps(world):
+    store = filled(world)
+    store.put([uploaded("a", 1, preview=PREVIEW, original=ORIGINAL)])
+    kept = len(METHODS) + 1 + 2
+    assert world.sweep(store) == SweepReport(kept, 0, 0, 0)
+    assert store.kept(["a"], "original") == {"a": ORIGINAL}
+    (row,) = world.database.read(
+        lambda connection: connection.execute(
+            "SELECT object FROM kept WHERE collection = %s AND kind = 'original'", [store._collection]
+        ).fetchall()
+    )
+    world.blobs.delete([f"{store._payloads.folder()}/{row[0]}"])
+    assert [damage.kind for damage in store.check()] == ["kept"]
+    store.check(repair=True)
+    assert store.check() == []
+    assert store.kept_sizes(["a"]) == {"a": {"preview": len(PREVIEW)}}
+    store.delete(["a"])
+    assert world.sweep(store).deleted == kept - 1
+    assert world.names() == []
 
 
 def test_the_public_sweep_keeps_what_writers_may_still_use(world):

@@ -16,12 +16,14 @@ import httpx2
 import pytest
 import ray_nodes
 from make_collection import picture
+from PIL import Image
 from ray_nodes import RayNode
 from service import Service
 
 import imagefinder
 from imagefinder.core.location import child
 from imagefinder.core.settings import Settings
+from imagefinder.server.jobs.portioned import CRASHED
 
 from .postgres_server import PostgresServer
 
@@ -34,6 +36,26 @@ pytestmark = [
 IMAGES = 300
 
 Add = Callable[..., "subprocess.Popen[str]"]
+
+DEADLY = """
+import os, signal
+from dataclasses import replace
+from imagefinder.wiring import sift
+
+class Deadly:
+    def __init__(self, extractor):
+        self.extractor = extractor
+    def __getattr__(self, name):
+        return getattr(self.extractor, name)
+    def extract(self, images):
+        if any(image.shape[:2] == (77, 77) for image in images):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return self.extractor.extract(images)
+
+def make(settings):
+    method = sift(settings)
+    return replace(method, name="deadly", extractor=Deadly(method.extractor))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -235,6 +257,30 @@ def test_the_only_node_is_killed_and_another_joins(
         with RayNode(empty, environment={}):
             result = check_complete(location, environment, adding)
     assert (result["added"], result["unchanged"]) == (IMAGES, 0)
+
+
+def test_an_image_that_ends_its_process_affects_no_other(
+    images: Path, location: str, environment: dict[str, str], add: Add, tmp_path: Path
+) -> None:
+    """The portion is tried three times, and then divided; that image is tried three times more."""
+    for path in sorted(images.iterdir())[40:]:
+        path.unlink()
+    Image.new("RGB", (77, 77)).save(images / "012.png")
+    plug_in = tmp_path / "plug-in"
+    (plug_in / "deadly-1.dist-info").mkdir(parents=True)
+    (plug_in / "deadly.py").write_text(DEADLY)
+    (plug_in / "deadly-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: deadly\nVersion: 1\n")
+    (plug_in / "deadly-1.dist-info" / "entry_points.txt").write_text(
+        "[imagefinder.methods]\ndeadly = deadly:make\n"
+    )
+    with RayNode(environment={"PYTHONPATH": str(plug_in)}) as node:
+        done = add(node.address, "-m", "deadly", PYTHONPATH=str(plug_in), **node.environment)
+        output, errors = done.communicate(timeout=300)
+    (job,) = json.loads(output)["jobs"]
+    assert (done.returncode, job["state"]) == (1, "succeeded"), (job["problem"], errors)
+    assert [(failure["id"], failure["code"]) for failure in job["failures"]] == [("012.png", CRASHED)]
+    assert (job["result"]["added"], job["result"]["unchanged"]) == (39, 0)
+    assert count(location, environment) == 39
 
 
 def test_ctrl_c_gives_the_work_back(head: RayNode, location: str, environment: dict[str, str], add: Add) -> None:

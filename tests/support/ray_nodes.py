@@ -21,6 +21,7 @@ from pathlib import Path
 from processes import descendants
 
 SECONDS = 90
+STARTS = 3
 
 
 def missing() -> str:
@@ -61,7 +62,19 @@ class RayNode:
         return f"ray://127.0.0.1:{self._client_port}"
 
     def __enter__(self) -> RayNode:
-        self._folder = tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True)
+        for start in range(STARTS):
+            self._folder = tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True)
+            try:
+                self._start()
+            except AssertionError:  # on a busy machine: a node gives up after 30 s, which cannot be set
+                self.__exit__()
+                if start == STARTS - 1:
+                    raise
+            else:
+                break
+        return self
+
+    def _start(self) -> None:
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", f"--num-cpus={self._cores}"]
         command += ["--node-ip-address=127.0.0.1", "--object-store-memory=80000000", "--disable-usage-stats"]
         if self._head:
@@ -74,13 +87,16 @@ class RayNode:
         command += [f"--min-worker-port={low + 1}", f"--max-worker-port={low + 60}"]
         self.log = Path(self._folder.name, "log")
         with self.log.open("wb") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, env=self._environment)
+            self._process = subprocess.Popen(
+                command, stdout=log, stderr=log, env=self._environment, start_new_session=True
+            )
+        with suppress(OSError):  # not root, or no groups: what counts on a busy machine is the group's priority
+            Path(f"/proc/{self._process.pid}/autogroup").write_text("-15")
         end = time.monotonic() + SECONDS
         while "Ray runtime started" not in self.log.read_text(errors="replace"):
             assert self._process.poll() is None, self.log.read_text(errors="replace")
             assert time.monotonic() < end, self.log.read_text(errors="replace")
             time.sleep(0.1)
-        return self
 
     @property
     def tasks(self) -> list[int]:

@@ -218,11 +218,11 @@ class MeetingDecoder(InProcessDecoder):
     def __init__(self, meeting):
         self.meeting = meeting
 
-    def decode(self, data, *, max_bytes, max_pixels, page=1, fit_in=0):
+    def decode(self, data, **options):
         if self.meeting:
             self.meeting.arrive()
             self.meeting = None
-        return super().decode(data, max_bytes=max_bytes, max_pixels=max_pixels)
+        return super().decode(data, **options)
 
 
 def loading(load, decoder):

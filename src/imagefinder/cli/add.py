@@ -39,7 +39,7 @@ same path everywhere and is in the setting job_roots of this command and of the 
 public addresses, unless their setting fetch_private is true. Ctrl-C stops watching; the work goes on.
 
 With --ray, the machines of a Ray cluster are the workers. They need this version of imagefinder, the weights, and
-access to the database and the sources. Stopped work goes on with the same command.
+access to the database and the sources. If the command is stopped, the same command or a worker continues the job.
 
 A renamed or moved file keeps its features and metadata. Images that were removed from the collection are skipped.
 
@@ -121,7 +121,7 @@ def add(  # long: mostly the declarations of its options, as typer reads them.
         typer.Option(
             "--ray",
             metavar="ADDRESS",
-            help="Like --queue, on the machines of the Ray cluster with this head node, such as 10.0.0.1:6379.",
+            help="Like --queue, on the machines of a Ray cluster: HOST:6379, auto, or ray://HOST:10001.",
             show_default=False,
         ),
     ] = None,

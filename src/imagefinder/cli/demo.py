@@ -75,7 +75,10 @@ def demo(
     examples = None if folder else _examples()
     images = folder or examples / "pictures"  # type: ignore[operator]
     with open_collection(context, str(destination / "collection"), create=True) as opened:
-        ready = sorted((state.name for state in opened.methods() if state.ready), key=lambda name: name != "sift")
+        ready = sorted(
+            (state.name for state in opened.methods() if state.ready and state.auto),
+            key=lambda name: name != "sift",
+        )
         methods = [AUTO, *ready]
         try:
             with output.progress_bar("adding") as progress:

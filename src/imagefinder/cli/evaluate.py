@@ -20,9 +20,9 @@ from imagefinder.cli.session import (
     CollectionOption,
     GlobalOptions,
     JsonOption,
+    method_names,
     open_collection,
 )
-from imagefinder.core import registry
 from imagefinder.core.errors import InputError, ModelError, SourceError
 from imagefinder.core.home import expand
 from imagefinder.core.paging import iter_images
@@ -87,7 +87,7 @@ def evaluate(  # long: mostly the declarations of its options, as typer reads th
             metavar="NAME",
             help="Method to evaluate; repeatable; auto combines all methods. Default: the collection's methods, "
             "or every method that is ready, and auto.",
-            autocompletion=lambda: [_AUTO, *registry.names(registry.METHODS)],
+            autocompletion=lambda: [_AUTO, *method_names()],
             show_default=False,
         ),
     ] = None,
@@ -200,7 +200,7 @@ def _methods(opened: Collection, requested: list[str] | None, ranking: Ranking) 
     if named and _AUTO not in named:
         return named, named
     stored = sorted(opened.info().methods)
-    present = stored or [state.name for state in opened.methods() if state.ready]
+    present = stored or [state.name for state in opened.methods() if state.ready and state.auto]
     if not present:
         raise ModelError("no method is ready on this machine", hint="see: imagefinder methods")
     to_add = list(dict.fromkeys([*present, *(name for name in named if name != _AUTO)]))

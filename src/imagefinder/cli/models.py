@@ -15,7 +15,7 @@ from imagefinder.core.errors import InputError, ModelError, ModelMissingError
 from imagefinder.core.suggestions import did_you_mean
 
 if TYPE_CHECKING:
-    from imagefinder.models.catalogue import ModelSpec
+    from imagefinder.models.catalogue import ModelCatalogue, ModelSpec
     from imagefinder.models.hub import ModelCache, ModelState
 
 HELP = """\
@@ -61,9 +61,10 @@ app = typer.Typer(
 
 
 def _model_names() -> list[str]:
-    from imagefinder.models.catalogue import MODELS  # noqa: PLC0415 - fast start
+    from imagefinder import wiring  # noqa: PLC0415 - fast start
+    from imagefinder.core.settings import Settings  # noqa: PLC0415 - as above
 
-    return sorted(MODELS)
+    return sorted(wiring.model_catalogue(Settings.load()))
 
 
 NamesArgument = Annotated[
@@ -78,7 +79,7 @@ NamesArgument = Annotated[
 def list_models(context: typer.Context, *, as_json: JsonOption = False) -> None:
     """Print all models."""
     cache = _cache(context)
-    rows = [(model, cache.state(model)) for model in _chosen(None)]
+    rows = [(model, cache.state(model)) for model in _chosen(context, None)]
     if as_json:
         output.document([{**_document(state), "licence": m.licence, "homepage": m.homepage} for m, state in rows])
         return
@@ -106,7 +107,7 @@ def pull(
     cache = _cache(context, write=True)
     states: list[ModelState] = []
     problems: list[ModelError] = []
-    for model in _chosen(names):
+    for model in _chosen(context, names):
         try:
             with output.counter(model.name, of_bytes=True) as progress:
                 cache.pull(model, progress=progress)
@@ -128,7 +129,7 @@ def export(
     """Pack the weights and report the size of the file."""
     from imagefinder.models.bundle import export_bundle  # noqa: PLC0415 - fast start
 
-    models = _chosen(names)
+    models = _chosen(context, names)
     with output.counter("packing", of_bytes=True) as progress:
         export_bundle(_cache(context), models, file, progress)
     written = file.stat().st_size
@@ -150,8 +151,9 @@ def import_(
 
     cache = _cache(context, write=True)
     with output.counter("unpacking", of_bytes=True) as progress:
-        names = import_bundle(cache, file, progress)
-    return _report([cache.state(model) for model in _chosen(names)], [], "installed", as_json=as_json)
+        names = import_bundle(cache, file, progress, catalogue=_catalogue(context))
+    states = [cache.state(model) for model in _chosen(context, names)]
+    return _report(states, [], "installed", as_json=as_json)
 
 
 @app.command("verify", help=unwrapped(VERIFY_HELP))
@@ -171,7 +173,7 @@ def verify(
     cache = _cache(context)
     states: list[ModelState] = []
     problems: list[ModelError] = []
-    for model in _chosen(names):
+    for model in _chosen(context, names):
         try:
             states.append(cache.verify(model))
         except ModelError as problem:
@@ -189,14 +191,19 @@ def _cache(context: typer.Context, *, write: bool = False) -> ModelCache:
     return wiring.model_cache(chosen)
 
 
-def _chosen(names: Sequence[str] | None) -> list[ModelSpec]:
-    from imagefinder.models.catalogue import MODELS  # noqa: PLC0415 - a quick start
+def _catalogue(context: typer.Context) -> ModelCatalogue:
+    from imagefinder import wiring  # noqa: PLC0415 - fast start
 
+    return wiring.model_catalogue(settings(context))
+
+
+def _chosen(context: typer.Context, names: Sequence[str] | None) -> list[ModelSpec]:
+    catalogue = _catalogue(context)
     for name in names or ():
-        if name not in MODELS:
-            hint = did_you_mean(name, MODELS, otherwise=f"available models: {', '.join(MODELS)}")
+        if name not in catalogue:
+            hint = did_you_mean(name, catalogue, otherwise=f"available models: {', '.join(catalogue)}")
             raise InputError(f"unknown model {name!r}", hint=hint)
-    return [MODELS[name] for name in dict.fromkeys(names or MODELS)]
+    return [catalogue[name] for name in dict.fromkeys(names or catalogue)]
 
 
 def _report(states: Sequence[ModelState], problems: Sequence[ModelError], status: str, *, as_json: bool) -> int:

@@ -30,10 +30,12 @@ STDIN = "-"
 _SUGGESTED_FROM = 20_000
 
 
-def _method_names() -> list[str]:
-    from imagefinder.core import registry  # noqa: PLC0415 - fast start
+def method_names() -> list[str]:
+    """The names of all methods, for completion in a shell."""
+    from imagefinder import wiring  # noqa: PLC0415 - fast start
+    from imagefinder.core.settings import Settings  # noqa: PLC0415 - as above
 
-    return registry.names(registry.METHODS)
+    return wiring.method_names(Settings.load())
 
 
 CollectionOption = Annotated[
@@ -67,7 +69,7 @@ LogFormatOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 MethodOption = Annotated[
     str,
-    typer.Option("--method", "-m", metavar="NAME", help="Method to use.", autocompletion=_method_names),
+    typer.Option("--method", "-m", metavar="NAME", help="Method to use.", autocompletion=method_names),
 ]
 AnyMethodOption = Annotated[
     str,
@@ -76,7 +78,7 @@ AnyMethodOption = Annotated[
         "-m",
         metavar="NAME",
         help="Method to use; auto combines all methods of the collection.",
-        autocompletion=lambda: ["auto", *_method_names()],
+        autocompletion=lambda: ["auto", *method_names()],
     ),
 ]
 MirrorOption = Annotated[
@@ -91,7 +93,7 @@ MethodsOption = Annotated[
         metavar="NAME",
         help="Method to extract features for; repeatable. Default: the collection's methods; for a new "
         "collection, every method that is ready.",
-        autocompletion=_method_names,
+        autocompletion=method_names,
         show_default=False,
     ),
 ]

@@ -21,10 +21,11 @@ class CollectionMethods:
     def __init__(self, store: Store, runtime: Runtime) -> None:
         self._store = store
         self._runtime = runtime
+        self._colours: Colours | None = None
 
     def colours(self) -> Colours:
-        """The way in which the colours of the images of this store are read."""
-        return _colours(self._store.info())
+        """The way in which the colours of the images of this store are read, when methods were last selected."""
+        return self._colours or self._update(self._store.info())
 
     def method(self, name: str) -> Method:
         """The method with this name, with fingerprints for this store.
@@ -35,27 +36,38 @@ class CollectionMethods:
         return self._named([name], self._store.info())[0]
 
     def _named(self, names: Iterable[str], info: StoreInfo) -> list[Method]:
-        colours = _colours(info)
+        colours = self._update(info)
         return [with_colours(self._runtime.method(name), colours) for name in names]
 
+    def _update(self, info: StoreInfo) -> Colours:
+        found = colours_of(method.fingerprint for method in info.methods.values() if method.images)
+        self._colours = found
+        return found
+
     def to_index(self, names: Sequence[str] | None = None) -> list[Method]:
-        """The named methods; default: those the store has features of or, if it is empty, all that are ready.
+        """The named methods; default: those the store has features of, or else the ready ones that ``auto`` uses.
+
+        Methods that were removed from this machine are left out, unless they are named.
 
         Raises:
             UnknownMethodError: no method has this name.
             ModelError: no method is ready on this machine.
         """
         info = self._store.info()
-        names = names or sorted(info.methods)
+        names = names or self._on_this_machine(sorted(info.methods))
         if names:
             return self._named(dict.fromkeys(names), info)
         ready = self._named([state.name for state in self._runtime.method_states() if state.ready], info)
+        ready = [method for method in ready if method.auto]
         if not ready:
             raise ModelError("no method is ready on this machine", hint="to see why, run: imagefinder methods")
         return ready
 
     def to_search(self, name: str, image_id: str | None = None) -> list[Method]:
-        """The named method or, for ``auto``, all methods that the store has features of.
+        """The named method or, for ``auto``, the methods that the store has features of.
+
+        ``auto`` leaves out methods that are not to be combined (``Method.auto``), and those that were removed from
+        this machine, if others are left.
 
         Args:
             name: Name of a method, or ``auto``.
@@ -72,7 +84,8 @@ class CollectionMethods:
         if image_id is not None:
             status = self._store.status([image_id])
             stored = [one for one in stored if image_id in status and one in status[image_id].methods] or stored
-        return self._named(stored, info) or self.to_index()
+        found = self._named(self._on_this_machine(stored), info)
+        return [method for method in found if method.auto] or found or self.to_index()
 
     def for_similarity(self, image_id: str | None) -> Method:
         """The method that orders images by similarity: one with a vector for each image, if there is one.
@@ -119,6 +132,10 @@ class CollectionMethods:
             with suppress(SettingsError):  # a plug-in that cannot be loaded must not affect other methods
                 yield self._runtime.method(name).name
 
+    def _on_this_machine(self, names: Sequence[str]) -> Sequence[str]:
+        """The names of methods that exist here; all of them if none does, so that the error names one."""
+        return [name for name in names if name in self._runtime.method_names] or names
+
     def installed(self) -> list[Method]:
         """The methods that are registered in the store and installed on this machine, sorted by name."""
         info = self._store.info()
@@ -138,7 +155,3 @@ class CollectionMethods:
 def _vocabulary_size(method: Method) -> float:
     size = method.text.vocabulary_size() if method.text else 0
     return math.inf if size is None else size
-
-
-def _colours(info: StoreInfo) -> Colours:
-    return colours_of(method.fingerprint for method in info.methods.values() if method.images)

@@ -137,7 +137,7 @@ class SearchableCollection(IndexedCollection):
         allowed = Allowed.of(self.store, where, fast=indexes is not None)
         if allowed is not None:
             watch.lap("filter")
-        gallery = Gallery(self.store, null_model, allowed, indexes)
+        gallery = Gallery(self.store, null_model, allowed, indexes, options.stacks and self.settings.stacks)
         searcher = Searcher(self.runtime, gallery, methods, self._images.in_full)
         with computation():
             return self._identity.of_trace(searcher.search(query, image, options, watch))
@@ -230,7 +230,8 @@ class SearchableCollection(IndexedCollection):
         query, image = self._images.query(query)
         where, indexes = filters.parse_optional(options.where), self._derived.ann_indexes(methods, options.mode)
         allowed = Allowed.of(self.store, where, fast=indexes is not None)
-        gallery = Gallery(self.store, self._null_model(), allowed, indexes)
+        stacks = options.stacks and self.settings.stacks
+        gallery = Gallery(self.store, self._null_model(), allowed, indexes, stacks)
         searcher = Searcher(self.runtime, gallery, methods, self._images.in_full)
         with computation():
             return self._identity.of_trace(searcher.assess(query, image, options, image_id))

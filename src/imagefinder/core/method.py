@@ -32,6 +32,7 @@ class Method:
         load: Loads what extraction needs, which otherwise happens with the first image; raises the same errors.
             ``None`` if there is nothing to load.
         text: Compares words with its features, which are global; ``None`` if it cannot.
+        auto: Whether ``auto`` combines it with others, and whether it is a default for new collections.
     """
 
     name: str
@@ -43,7 +44,13 @@ class Method:
     mirror: Callable[[Features, int], Features] | None = None
     mapper: Mapper | None = None
     load: Callable[[], None] | None = None
+    auto: bool = True
     text: TextEncoder | None = None
+
+    @property
+    def colours(self) -> Colours:
+        """The way in which the colours of the images are read from which it extracts."""
+        return "srgb" if isinstance(self.extractor, ConvertedColours) else "file"
 
 
 class ConvertedColours:
@@ -73,8 +80,11 @@ class ConvertedColours:
 
 def with_colours(method: Method, colours: Colours) -> Method:
     """The method for images whose colours are read in this way."""
-    plain = method.extractor.unconverted if isinstance(method.extractor, ConvertedColours) else method.extractor
-    return replace(method, extractor=ConvertedColours(plain) if colours == "srgb" else plain)
+    if method.colours == colours:
+        return method
+    if isinstance(method.extractor, ConvertedColours):
+        return replace(method, extractor=method.extractor.unconverted)
+    return replace(method, extractor=ConvertedColours(method.extractor))
 
 
 def colours_of(fingerprints: Iterable[Fingerprint]) -> Colours:
@@ -99,6 +109,7 @@ class MethodState:
         reason: Why it is not ready; empty if it is.
         hint: How to make it ready; empty if it is.
         fingerprint: Fingerprint of its features; ``None`` if it is not ready.
+        auto: Whether ``auto`` combines it with others.
     """
 
     name: str
@@ -109,3 +120,4 @@ class MethodState:
     reason: str
     hint: str
     fingerprint: Fingerprint | None
+    auto: bool = True

@@ -148,6 +148,9 @@ class SearchOptions:
     max_evalue: float | None = None
     """Omit hits with a higher E-value, or without one."""
 
+    stacks: bool = True
+    """Count versions of one picture (raw and JPEG, edited copies, bursts) as one image; return only the best."""
+
     rerank_depth: int | None = None
     """Number of top-ranked images of each method to verify, 1 to 1000; a higher number finds weaker matches and
     takes longer. ``None``: 50 for methods with keypoints, 20 for others."""

@@ -159,6 +159,9 @@ class Hit(Described):
     methods: Mapping[str, MethodScore] = field(default_factory=dict)
     """Method name -> score of this image by that method."""
 
+    stack: tuple[str, ...] = ()
+    """Ids of the other versions of the same picture (raw and JPEG, edited copies, bursts)."""
+
     note: str = ""
     """What limits the relation, for example "looks the same at this resolution"; usually empty."""
 

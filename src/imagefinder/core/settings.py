@@ -181,6 +181,15 @@ class Settings:
     animation_frames: int = _setting(
         1, "number of frames of an animation that are added, evenly spread, as separate images", minimum=1
     )
+    stacks: bool = _setting(
+        True,
+        "count versions of one picture (raw and JPEG, edited copies, bursts) as one image, and show only the best",
+    )
+    places: bool = _setting(
+        False,
+        "show where images were taken (coordinates, city, country) in answers, lists and exports, and allow "
+        "filters on it",
+    )
     isolate: bool = _setting(
         os.name == "posix", "decode images in separate processes, so that a crash affects only one image"
     )

@@ -73,7 +73,8 @@ def find(  # wide: the parts of a collection, and the options of its method
         groups += (with_notes(one, same.alike) for one in [*edited, *overlapping(left, edited, others)])
         candidates, verified = len(proposed), verifier.verified
         watch.lap("group")
-    proposer = Proposer({item.id: item for item in every}, originals)
+    stacks = store.stacks([image_id for one in groups for image_id in one.ids])
+    proposer = Proposer({item.id: item for item in every}, originals, stacks)
     decided = list(proposer.decide([one for one in groups if one.kind in kinds], threads, report))
     states = proposer.states(decided)
     watch.lap("check")

@@ -23,15 +23,17 @@ _EVERY = 16
 class Proposer:
     """Decides which files of some groups are spare."""
 
-    def __init__(self, items: Mapping[str, Item], originals: Originals) -> None:
+    def __init__(self, items: Mapping[str, Item], originals: Originals, stacks: Mapping[str, str]) -> None:
         """Create a proposer; nothing is read yet.
 
         Args:
             items: Image id -> image.
             originals: Reads and decodes the files.
+            stacks: Image id -> stack, for images that may be versions of one picture.
         """
         self._items = items
         self._originals = originals
+        self._stacks = stacks
 
     def decide(
         self, groups: Sequence[DuplicateGroup], threads: int, progress: Progress
@@ -117,6 +119,10 @@ class Proposer:
             return reason
         if best is None:
             return ""
+        if (stack := self._stacks.get(item.id)) and stack == self._stacks.get(best.id):
+            return (
+                f"it is another version of {best.id} in the same stack: an edited copy, raw and JPEG, or a burst"
+            )
         depths = (self._originals.examine(one.sha256, one.original).depth for one in (item, best))
         return _not_compared(*depths)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import threading
 from collections import deque
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from imagefinder.core.errors import ModelCorruptError, ModelError
 from imagefinder.core.features import (
     FeatureMap,
     Features,
@@ -24,9 +26,10 @@ from imagefinder.core.features import (
     concatenate,
 )
 from imagefinder.core.fingerprint import Fingerprint
+from imagefinder.extractors.pooling import pool
 from imagefinder.images.resize import center_crop_box, normalise, resize_center_crop, resize_exact
 from imagefinder.models import loads
-from imagefinder.models.catalogue import ModelSpec, Preprocessing
+from imagefinder.models.catalogue import ONNX, ModelSpec, Preprocessing
 from imagefinder.models.graph_cache import GraphCache, GraphKey
 from imagefinder.models.providers import Backend, load, require
 
@@ -71,6 +74,7 @@ class NetworkExtractor:
         self._spec = replace(model.features, dtype=tokens) if is_local else model.features
         self._session: Network | None = None
         self._digest = ""
+        self._linear: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
         self._map_session: Network | None = None
         self._lock = threading.Lock()
 
@@ -97,6 +101,7 @@ class NetworkExtractor:
             "mean": list(p.mean),
             "std": list(p.std),
         }
+        parameters |= _of_output(self._model)
         if self._how.precision != "f32":
             parameters["precision"] = self._how.precision
         if self._spec.dtype == "int8":
@@ -141,7 +146,9 @@ class NetworkExtractor:
         """
         with self._lock:
             if self._map_session is None:
-                self._map_session = self._load(pooled=False)
+                is_map = self._model.output.pool != "vector"
+                self._map_session = self._session if is_map else None
+                self._map_session = self._map_session or self._load(pooled=False)
             session = self._map_session
         how = self._model.preprocessing
         (output,) = session.run(preprocess(image, how)[None])
@@ -152,12 +159,49 @@ class NetworkExtractor:
     def _ready(self) -> Network:
         with self._lock:
             if self._session is None:
-                self._session = self._load()
+                # A map or tokens are pooled by ``pooling``.
+                self._session = self._load(pooled="map" not in self._model.output.pool)
+                if self._model.output.linear:
+                    self._linear = self._linear_layer()
             return self._session
 
     def _load(self, *, pooled: bool = True) -> Network:
-        with loads.counted(self._model.name):
-            return load(self._graph(pooled=pooled), self._how, threads=self._threads)
+        model = self._model
+        with loads.counted(model.name):
+            graph = self._onnx_file() if model.architecture == ONNX else self._graph(pooled=pooled)
+            return load(
+                graph, self._how, threads=self._threads, output=model.output.name, size=model.preprocessing.size
+            )
+
+    def _onnx_file(self) -> bytes:
+        """The graph of a model that is a whole ONNX file, verified."""
+        from imagefinder.models import onnx_check  # noqa: PLC0415 - most models need none
+
+        path, expected = self._locate(), self._sha256()
+        try:
+            graph = path.read_bytes()
+        except OSError as error:
+            raise ModelError(f"cannot read the weights {path}: {error.strerror}") from error
+        if hashlib.sha256(graph).hexdigest() != expected:  # the file was replaced after it was located
+            raise ModelCorruptError(
+                f"{path} does not contain the published weights of {self._model.name}",
+                hint=f"replace it: imagefinder models pull {self._model.name}",
+            )
+        onnx_check.check(graph, str(path))
+        return graph
+
+    def _linear_layer(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        from imagefinder.models import weights  # noqa: PLC0415 - few models need it
+
+        path, (weight, bias) = self._locate(), self._model.output.linear
+        tensors = weights.read_safetensors(path)
+        for name in (weight, bias):
+            if name not in tensors:
+                raise ModelCorruptError(
+                    f"{path} has no tensor {name}, which the linear layer of {self._model.name} needs",
+                    hint="correct [output] linear in model.toml",
+                )
+        return tensors[weight].astype(np.float32), tensors[bias].astype(np.float32)
 
     def _graph(self, *, pooled: bool) -> bytes:
         key = None
@@ -197,15 +241,38 @@ class NetworkExtractor:
             yield _wait(*begun.popleft())
 
     def _features(self, output: NDArray[np.float32], images: Sequence[RgbImage]) -> Features:
+        output = pool(output, self._model, self._linear)
         if self.spec.kind == "global":
             return GlobalFeatures(output)
-        tokens = output.shape[1]
+        tokens, how = output.shape[1], self._model.preprocessing
+        if math.isqrt(tokens) ** 2 != tokens and math.isqrt(tokens - 1) ** 2 != tokens - 1:
+            raise ModelError(
+                f"{self._model.name} returns {tokens} tokens per image: not a square grid, with or without "
+                "a class token",
+                hint="set [output] skip in model.toml to the number of class and register tokens",
+            )
         described = as_int8(output) if self.spec.dtype == "int8" else output
         return LocalFeatures(
             described.reshape(-1, output.shape[2]),
-            np.concatenate([token_keypoints(image.shape[0], image.shape[1], tokens) for image in images]),
+            np.concatenate([token_keypoints(image.shape[0], image.shape[1], tokens, how) for image in images]),
             np.arange(len(images) + 1, dtype=np.int64) * tokens,
         )
+
+
+def _of_output(model: ModelSpec) -> dict[str, Any]:
+    """Parameters of pooling and channels, where they differ from those of the first three networks."""
+    how, parameters = model.output, dict[str, Any]()
+    if how.pool not in {"vector", "tokens"}:
+        parameters["pool"] = f"{how.pool} {how.power}" if how.pool == "GeM of map" else how.pool
+    if how.name:
+        parameters["output"] = how.name
+    if how.skip:
+        parameters["skip"] = how.skip
+    if how.linear:
+        parameters["linear"] = list(how.linear)
+    if model.preprocessing.channels != "RGB":
+        parameters["channels"] = model.preprocessing.channels
+    return parameters
 
 
 def _wait(inputs: NDArray[np.float32], parts: Sequence[Future[NDArray[np.float32]]]) -> NDArray[np.float32]:
@@ -220,7 +287,7 @@ def preprocess(image: RgbImage, how: Preprocessing, out: NDArray[np.float32] | N
         resized = resize_exact(image, how.size, how.interpolation)
     else:
         resized = resize_center_crop(image, how.resize_to, how.size, how.interpolation)
-    return normalise(resized, how.mean, how.std, out)
+    return normalise(resized if how.channels == "RGB" else resized[:, :, ::-1], how.mean, how.std, out)
 
 
 def as_int8(tokens: NDArray[np.float32]) -> NDArray[np.int8]:
@@ -246,23 +313,28 @@ def seen(height: int, width: int, how: Preprocessing) -> tuple[float, float, flo
     return center_crop_box(height, width, how.resize_to, how.size)
 
 
-def token_keypoints(height: int, width: int, tokens: int) -> NDArray[np.float32]:
-    """The keypoints of the tokens of a vision transformer that sees the whole image.
+def token_keypoints(height: int, width: int, tokens: int, how: Preprocessing | None = None) -> NDArray[np.float32]:
+    """The keypoints of the tokens of a vision transformer.
 
     Args:
         height: Height of the image in pixels.
         width: Width of the image in pixels.
-        tokens: Number of tokens: one class token and a square grid of patches, row by row.
+        tokens: Number of tokens: a square grid of patches, row by row, behind one class token unless the number
+            is a square.
+        how: Preprocessing, which selects the part of the image that the network sees; default: the whole image.
 
     Returns:
         ``(tokens, 4)`` float32: x, y, size, angle; the centre of pixel (0, 0) is (0, 0). The class token
         represents the whole image, each patch its cell; there are no angles (-1).
     """
-    grid = math.isqrt(tokens - 1)
+    grid = math.isqrt(tokens)
+    first = 0 if grid * grid == tokens else 1
+    grid = math.isqrt(tokens - first)
+    left, top, wide, high = seen(height, width, how) if how else (0.0, 0.0, float(width), float(height))
     row, column = np.divmod(np.arange(grid * grid), grid)
     keypoints = np.full((tokens, 4), -1, dtype=np.float32)
-    keypoints[0, :3] = (width - 1) / 2, (height - 1) / 2, max(height, width)
-    keypoints[1:, 0] = (column + 0.5) * width / grid - 0.5
-    keypoints[1:, 1] = (row + 0.5) * height / grid - 0.5
-    keypoints[1:, 2] = (width + height) / (2 * grid)
+    keypoints[:first, :3] = (width - 1) / 2, (height - 1) / 2, max(height, width)
+    keypoints[first:, 0] = left + (column + 0.5) * wide / grid - 0.5
+    keypoints[first:, 1] = top + (row + 0.5) * high / grid - 0.5
+    keypoints[first:, 2] = (wide + high) / (2 * grid)
     return keypoints

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import socket
 import sys
 import threading
@@ -31,6 +32,9 @@ ANSWER_SECONDS = 60.0
 """Time for the head node to answer; Ray itself tries again for many minutes."""
 
 _WAKE_UP = 0.5  # seconds between checks for a stop request
+
+_MESSAGE = 500  # characters
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 _DIED = (
     exceptions.WorkerCrashedError,
@@ -161,5 +165,6 @@ def _no_cluster(address: str, reason: str) -> SettingsError:
 
 
 def _text(error: BaseException) -> str:
-    """The message of an error of Ray in one line, without tracebacks."""
-    return " ".join(str(error).split())[:500]
+    """The message of an error of Ray in one line; the end of a long one, which has the cause."""
+    text = " ".join(_COLOURS.sub("", str(error)).split())
+    return text if len(text) <= _MESSAGE else f"... {text[-_MESSAGE:]}"

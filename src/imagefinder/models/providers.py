@@ -53,7 +53,7 @@ class Network(Protocol):
         """Compute the output of a batch.
 
         Args:
-            batch: ``(B, 3, 224, 224)`` float32, B >= 1.
+            batch: ``(B, 3, size, size)`` float32, B >= 1.
 
         Returns:
             ``(B, ...)`` float32, finite.
@@ -109,13 +109,15 @@ def require(provider: str) -> None:
         require_provider(provider)
 
 
-def load(graph: bytes, backend: Backend, *, threads: int) -> Network:
+def load(graph: bytes, backend: Backend, *, threads: int, output: str = "", size: int = 224) -> Network:
     """Load a network.
 
     Args:
-        graph: Serialised ONNX graph with one input and one output, built for ``backend.precision``.
+        graph: Serialised ONNX graph whose only input is a batch of images, built for ``backend.precision``.
         backend: The result of ``resolve``.
         threads: Number of CPU threads per inference.
+        output: Name of the output to compute; empty: the only one.
+        size: Width and height of the input in pixels.
 
     Raises:
         ProviderMissingError: the provider is not installed; there is no fallback to another one.
@@ -125,18 +127,18 @@ def load(graph: bytes, backend: Backend, *, threads: int) -> Network:
     if backend.provider == "openvino":
         from imagefinder.models.openvino_session import OpenVinoSession  # noqa: PLC0415 - an optional library
 
-        return OpenVinoSession(graph, threads=threads, precision=backend.precision)
+        return OpenVinoSession(graph, threads=threads, precision=backend.precision, output=output, size=size)
     from imagefinder.models.session import Session  # noqa: PLC0415 - a slow import
 
     if backend.precision == "int8":  # its scales are those of a whole batch
         return Session(graph, threads=threads, batch=1)
-    session = Session(graph, threads=threads, provider=backend.provider)
+    session = Session(graph, threads=threads, provider=backend.provider, output=output)
     if backend.provider in _UNTESTED:
-        compare(session, Session(graph, threads=threads), backend.provider)
+        compare(session, Session(graph, threads=threads, output=output), backend.provider, size)
     return session
 
 
-def compare(session: Network, reference: Network, provider: str) -> None:
+def compare(session: Network, reference: Network, provider: str, size: int = 224) -> None:
     """Compare the float32 output of a provider with that of the CPU on one fixed input.
 
     Features with equal fingerprints are compared with each other, so the provider must really compute in float32.
@@ -144,7 +146,7 @@ def compare(session: Network, reference: Network, provider: str) -> None:
     Raises:
         ModelError: the relative difference exceeds 0.001.
     """
-    batch = np.random.default_rng(0).standard_normal((1, 3, 224, 224), dtype=np.float32)
+    batch = np.random.default_rng(0).standard_normal((1, 3, size, size), dtype=np.float32)
     expected = reference.run(batch)
     error = float(np.linalg.norm(session.run(batch) - expected) / max(float(np.linalg.norm(expected)), 1e-30))
     if error > _TOLERANCE:

@@ -46,18 +46,21 @@ def require_provider(provider: str) -> None:
 class Session:
     """A network loaded by ONNX Runtime; safe to call from several threads."""
 
-    def __init__(self, graph: bytes, *, threads: int, provider: str = "cpu", batch: int = 0) -> None:
+    def __init__(  # wide: options of ONNX Runtime, given by name
+        self, graph: bytes, *, threads: int, provider: str = "cpu", batch: int = 0, output: str = ""
+    ) -> None:
         """Load and optimise the graph.
 
         Args:
-            graph: Serialised ONNX graph with one input and one output.
+            graph: Serialised ONNX graph whose only required input is a batch of images.
             threads: Number of CPU threads per inference.
             provider: ``cpu``, ``cuda`` or ``coreml``.
             batch: Best batch size (``providers.Network.batch``); 0 selects that of the provider.
+            output: Name of the output to compute; empty: the only one.
 
         Raises:
             ProviderMissingError: ONNX Runtime lacks the provider, or the provider did not start.
-            ModelError: ONNX Runtime cannot load the graph.
+            ModelError: ONNX Runtime cannot load the graph, or it has no such input and output.
         """
         self.batch = batch or _BATCH[provider]
         require_provider(provider)
@@ -78,13 +81,40 @@ class Session:
             raise ProviderMissingError(
                 provider, reason=f"{name} did not start", hint="install the driver version that it requires"
             )
-        self._input = self._session.get_inputs()[0].name
+        self._input, shape = self._image_input()
+        self.outputs = tuple(one.name for one in self._session.get_outputs())
+        if (output not in self.outputs) if output else len(self.outputs) != 1:
+            raise ModelError(
+                f"the network has no output {output!r}, but: {', '.join(self.outputs)}"
+                if output
+                else f"the network has several outputs: {', '.join(self.outputs)}",
+                hint="name one of them in model.toml: [output] name",
+            )
+        self._output = output or self.outputs[0]
+        if shape and isinstance(shape[0], int):  # the graph was exported for batches of one size
+            if shape[0] != 1:
+                raise ModelError(
+                    f"the network takes batches of {shape[0]} images only",
+                    hint="export it with a free batch dimension",
+                )
+            self.batch = 1
+
+    def _image_input(self) -> tuple[str, list[object]]:
+        """Name and shape of the only input."""
+        inputs = self._session.get_inputs()
+        if len(inputs) != 1 or inputs[0].type != "tensor(float)":
+            found = ", ".join(f"{one.name} {one.type}" for one in inputs)
+            raise ModelError(
+                f"the network takes other inputs than one batch of images in float32: {found}",
+                hint="use the graph of the image tower alone, in float32",
+            )
+        return inputs[0].name, inputs[0].shape
 
     def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Compute the output of a batch.
 
         Args:
-            batch: ``(B, 3, 224, 224)`` float32, B >= 1.
+            batch: ``(B, 3, size, size)`` float32, B >= 1.
 
         Returns:
             ``(B, ...)`` float32, finite.
@@ -93,7 +123,7 @@ class Session:
             ModelError: the inference failed, or returned infinite or NaN values.
         """
         try:
-            (output,) = self._session.run(None, {self._input: batch})
+            (output,) = self._session.run([self._output], {self._input: batch})
         except Exception as error:  # no common base class
             raise ModelError(f"ONNX Runtime cannot run the network: {error}") from error
         if not np.isfinite(output).all():

@@ -26,7 +26,7 @@ from imagefinder.calibration import common_parts
 from imagefinder.core.results import LOOKS_ALIKE, Evidence
 from imagefinder.search.geometry import Finding
 from imagefinder.search.null_model import NullModel, logit
-from imagefinder.search.retrieval import Scores, align, is_test, searched
+from imagefinder.search.retrieval import Scores, align, is_test
 from imagefinder.search.verification import THUMBNAILS, Verified
 
 _LEAST = -300.0
@@ -50,10 +50,10 @@ class Calibration:
     tests: int
 
     @classmethod
-    def of_search(cls, null_model: NullModel, scores: Sequence[Scores]) -> Calibration:
-        """The calibration of a search that produced these scores and verifies the best candidates."""
+    def of_search(cls, null_model: NullModel, scores: Sequence[Scores], number: int) -> Calibration:
+        """The calibration of a search of ``number`` images, whose best candidates are verified."""
         methods = [one.method for one in scores]
-        return cls(null_model, searched(scores), tests=1 + sum(is_test(one.method, methods) for one in scores))
+        return cls(null_model, number, tests=1 + sum(is_test(one.method, methods) for one in scores))
 
     @property
     def log10_searched(self) -> float:

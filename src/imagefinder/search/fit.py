@@ -100,7 +100,9 @@ def fit(
         progress: Called with (done, total) steps.
     """
     images = store.info().images
-    lead = [method for method in methods if method.verifier is None] or list(methods)
+    # What ``auto`` answers must not depend on methods that it does not use.
+    combined = [method for method in methods if method.auto] or list(methods)
+    lead = [method for method in combined if method.verifier is None] or combined
     chosen = store.sample(lead[0].name, min(MOST_SEEDS, FEWEST_SEEDS + images // IMAGES_PER_SEED)) if lead else []
     seeds = _up_to_date(previous, store, chosen, images)
     done, total = 0, len(methods) + len(chosen) - len(seeds)
@@ -213,6 +215,7 @@ class _SeedSearch:
         self._store = store
         self._runtime = runtime
         self._methods = methods
+        self._combined = {method.name for method in methods if method.auto} or {one.name for one in methods}
         self._images = null_model.images
         self._gallery = Gallery(store, null_model, ann_indexes=ann_indexes)
         self._fingerprints = {name: method.fingerprint for name, method in store.info().methods.items()}
@@ -222,9 +225,10 @@ class _SeedSearch:
 
     def look(self, image_id: str) -> Seed | None:
         """Search for a stored image; ``None`` if it was removed."""
-        image, encoded = self._encode(image_id)
-        if image is None or not encoded:
+        image, every = self._encode(image_id)
+        if image is None or not every:
             return None
+        encoded = self._of_auto(every)
         # Global methods find candidates cheaply.
         lead = [pair for pair in encoded if pair[0].verifier is None]
         scores = retrieve(self._gallery, lead or encoded, Wanted())
@@ -239,10 +243,14 @@ class _SeedSearch:
             decoys=tuple(self._decoys(image, ids[:DECOYS])),
             scores={
                 method.name: tuple(self._local_scores(method, query, {image_id, *linked}))
-                for method, query in encoded
+                for method, query in every
                 if method.extractor.spec.kind == "local"
             },
         )
+
+    def _of_auto(self, encoded: Sequence[tuple[Method, EncodedQuery]]) -> list[tuple[Method, EncodedQuery]]:
+        """The methods that ``auto`` uses; all of them for an image that has features of others only."""
+        return [pair for pair in encoded if pair[0].name in self._combined] or list(encoded)
 
     def _encode(self, image_id: str) -> tuple[QueryImage | None, list[tuple[Method, EncodedQuery]]]:
         """A stored image as a query, represented by its thumbnail; ``None`` if it was removed."""
@@ -271,7 +279,7 @@ class _SeedSearch:
         for image_id in apart[:JOINED] if linked else ():
             image, encoded = self._encode(image_id)
             if image is not None:
-                found = self._strong(image, encoded, linked[:JOINED])
+                found = self._strong(image, self._of_auto(encoded), linked[:JOINED])
                 linked += [image_id] if any(_links(value, SIMILAR) for value in found.values()) else []
         return linked, [image_id for image_id in apart if image_id not in linked]
 

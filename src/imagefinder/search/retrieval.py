@@ -53,12 +53,14 @@ class Gallery:
         null_model: Null model of the collection; ``None`` if E-values are not required.
         allowed: The images to search, which E-values refer to; ``None``: all images.
         ann_indexes: Method name -> ANN index; ``None``: score every image.
+        stacks: Whether versions of one picture count as one image.
     """
 
     store: Store
     null_model: NullModel | None = None
     allowed: Allowed | None = None
     ann_indexes: Mapping[str, AnnIndex] | None = None
+    stacks: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,8 @@ from imagefinder.search.copies import ReadOriginal
 from imagefinder.search.decision import hits_by_evidence, hits_by_score
 from imagefinder.search.encoding import NO_PIXELS, QueryImage, encode
 from imagefinder.search.null_model import NullModel
-from imagefinder.search.retrieval import RERANK_DEPTH, Gallery, Scores, Wanted, candidates, retrieve, searched
+from imagefinder.search.retrieval import RERANK_DEPTH, Gallery, Scores, Wanted, candidates, retrieve
+from imagefinder.search.stacks import best_of_stacks, count_searched, with_stacks
 from imagefinder.search.trace import HitTrace, Trace, trace_hits
 from imagefinder.search.verification import verify
 
@@ -65,19 +66,25 @@ class Searcher:
         wanted = _wanted(options, by_evidence=by_evidence)
         scores = retrieve(self._gallery, list(zip(self._methods, encoded, strict=True)), wanted)
         watch.lap("match")
+        number = count_searched(self._gallery, scores)
         if not by_evidence:
-            hits = self._by_matches(scores, image, options)
-            return self._trace(query, options, scores, self._result(hits, scores, options, watch), {})
+            hits = self._by_matches(scores, number, image, options)
+            return self._trace(query, options, scores, self._result(hits, scores, number, options, watch), {})
         ids = candidates(scores, image, options.rerank_depth)
         verified = verify(self._gallery.store, self._runtime, scores, image, ids, mirror=wanted.mirror)
         watch.lap("verify")
-        calibration = Calibration.of_search(self._null_model(), scores)
+        calibration = Calibration.of_search(self._null_model(), scores, number)
         calibrated = calibrate(calibration, scores, verified, image.id)
-        ranked = ranking.by_evalue(calibrated.ids, calibrated.log10_evalues, calibrated.strength, options.k)
+
+        def rank(many: int) -> list[str]:
+            return ranking.by_evalue(calibrated.ids, calibrated.log10_evalues, calibrated.strength, many)
+
+        stacks = self._gallery.stacks
+        ranked = best_of_stacks(self._gallery.store, rank, options.k, image.id) if stacks else rank(options.k)
         hits = self._hits(ranked, calibrated, image)
         found = trace_hits(ranked, calibrated, image)
         watch.lap("decide")
-        result = replace(self._result(hits, scores, options, watch), verified=len(verified))
+        result = replace(self._result(hits, scores, number, options, watch), verified=len(verified))
         return self._trace(query, options, scores, result, found)
 
     def assess(self, query: Query, image: QueryImage, options: SearchOptions, image_id: str) -> Trace:
@@ -99,24 +106,33 @@ class Searcher:
                 raise UnknownImageError(image_id)
             raise MethodNotIndexedError(self._methods[0].name, status.methods, image_id)
         verified = verify(self._gallery.store, self._runtime, scores, image, [image_id], mirror=options.mirror)
-        calibration = Calibration.of_search(self._null_model(), scores)
+        number = count_searched(self._gallery, scores)
+        calibration = Calibration.of_search(self._null_model(), scores, number)
         calibrated = calibrate(calibration, scores, verified, exclude="")
         hits = self._hits([image_id], calibrated, image)
         found = trace_hits([image_id], calibrated, image)
         if image_id not in found:
             raise UnknownImageError(image_id)  # it was deleted in the meantime
         unfiltered = replace(options, min_score=None, max_evalue=None, ranking="evidence")
-        return self._trace(query, unfiltered, scores, self._result(hits, scores, unfiltered, watch), found)
+        return self._trace(query, unfiltered, scores, self._result(hits, scores, number, unfiltered, watch), found)
 
-    def _by_matches(self, scores: Sequence[Scores], image: QueryImage, options: SearchOptions) -> tuple[Hit, ...]:
+    def _by_matches(
+        self, scores: Sequence[Scores], number: int, image: QueryImage, options: SearchOptions
+    ) -> tuple[Hit, ...]:
         """The hits by the scores of one method."""
         if len(scores) != 1:
             raise ValueError("ranking by matches requires exactly one method")
-        # One more than needed, because a stored query image finds itself.
-        ranked = ranking.best(scores[0].ids, scores[0].values, options.k + 1)
-        ranked = [pair for pair in ranked if pair[0] != image.id][: options.k]
+        ids, values, rows = scores[0].ids, scores[0].values, scores[0].rows
+
+        def rank(many: int) -> list[str]:
+            # One more than needed, because a stored query image finds itself.
+            return [one for one, _ in ranking.best(ids, values, many + 1) if one != image.id][:many]
+
+        stacks = self._gallery.stacks
+        best = best_of_stacks(self._gallery.store, rank, options.k, image.id) if stacks else rank(options.k)
+        ranked = [(one, float(values[rows[one]])) for one in best]
         model = self._gallery.null_model
-        calibration = Calibration(model, searched(scores), tests=1) if model else None
+        calibration = Calibration(model, number, tests=1) if model else None
         return hits_by_score(ranked, scores[0], calibration)
 
     def _hits(self, ranked: Sequence[str], calibrated: Calibrated, image: QueryImage) -> tuple[Hit, ...]:
@@ -129,16 +145,18 @@ class Searcher:
         return self._gallery.null_model
 
     def _result(
-        self, hits: Sequence[Hit], scores: Sequence[Scores], options: SearchOptions, watch: Stopwatch
+        self, hits: Sequence[Hit], scores: Sequence[Scores], number: int, options: SearchOptions, watch: Stopwatch
     ) -> SearchResult:
         image = scores[0].queries[0].image
         wanted = tuple(hit for hit in hits if _is_wanted(hit, options))
+        if self._gallery.stacks:
+            wanted = with_stacks(self._gallery.store, wanted)
         return SearchResult(
             hits=wanted,
             method=self._methods[0].name if len(self._methods) == 1 else AUTO,
             mode="exact" if self._gallery.ann_indexes is None else "fast",
             fingerprints={one.method.name: one.queries[0].fingerprint.digest for one in scores},
-            searched=searched(scores),
+            searched=number,
             timings=watch.total(),
             ranking=options.ranking,
             decision=decision_of(wanted, options.ranking),

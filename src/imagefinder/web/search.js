@@ -1,9 +1,9 @@
 /** The search view: one query at a time, its results, and the results of earlier queries. */
 
 import { Problem, collectionPath, get, queryString } from "./api.js";
+import { progressBox, samplesBox } from "./boxes.js";
 import { announce, button, focusOn, h, isAbort, problemBox, put, toast } from "./dom.js";
 import { previewPath } from "./images.js";
-import { progressBox, samplesBox } from "./boxes.js";
 import { createPanel } from "./panel.js";
 import { queriesOf } from "./query.js";
 import { ALL_METHODS, defaultOptions, loadStoredImage, search } from "./request.js";

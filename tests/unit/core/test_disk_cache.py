@@ -1,5 +1,7 @@
 import logging
 import os
+import subprocess
+import sys
 import time
 
 import pytest
@@ -116,3 +118,31 @@ def test_a_full_disk_costs_the_cache_only(tmp_path, monkeypatch, caplog):
     assert [path.name for path in (tmp_path / "cache").iterdir()] == ["before"]
     assert len(caplog.records) == 1
     assert "No space left" in caplog.text
+
+
+WRITER = """
+import sys, pathlib
+from imagefinder.core.disk_cache import DiskCache
+cache = DiskCache(pathlib.Path(sys.argv[1]), 100 << 20, what="things")
+print("ready", flush=True)
+for number in range(10**9):
+    cache.put(f"a/{number % 50}", bytes([number % 256]) * 2_000_000)
+"""
+
+
+def test_killed_writers_leave_no_half_file(tmp_path):
+    for attempt in range(5):
+        process = subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE)
+        assert process.stdout
+        process.stdout.readline()
+        time.sleep(0.02 + 0.03 * attempt)
+        process.kill()
+        process.wait()
+        process.stdout.close()
+    cache = make(tmp_path, 100 << 20)
+    names = [path.name for path in (tmp_path / "a").iterdir() if not path.name.startswith(".")]
+    assert names
+    for name in names:
+        data = cache.get(f"a/{name}")
+        assert data is not None, "complete from the moment it appears"
+        assert data == data[:1] * 2_000_000

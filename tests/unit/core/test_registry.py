@@ -7,7 +7,7 @@ from imagefinder.core.errors import SettingsError
 
 
 def test_built_ins_are_registered_as_entry_points():
-    assert {"sift", "resnet50", "beit", "efficientnet-lite0"} <= set(registry.names(registry.METHODS))
+    assert "sift" in registry.names(registry.METHODS)
     assert {"embedded", "memory"} <= set(registry.names(registry.STORES))
     assert callable(registry.load(registry.METHODS, "sift"))
 

@@ -151,7 +151,7 @@ def test_a_missing_hash_is_taken_from_the_name_of_the_blob(cache: ModelCache, sn
     assert cache.pull(UNKNOWN) == snapshot
 
     again = ModelCache(cache.folder)
-    assert again.state(UNKNOWN) == ModelState("tiny", True, snapshot, SHA256, "hub", len(WEIGHTS))
+    assert again.state(UNKNOWN) == ModelState("tiny", True, snapshot, SHA256, "hub", len(WEIGHTS), trusted=True)
     assert again.locate(UNKNOWN) == snapshot
     assert again.sha256(UNKNOWN) == SHA256
     assert [path.name for path in (cache.folder / "tiny").iterdir()] == ["sha256.json"]

@@ -150,4 +150,4 @@ def test_one_more_image_is_allowed(store, monkeypatch, few, image_id, count):
 def test_an_exact_search_requires_the_ids(store):
     encoded = list(zip(METHODS, encode(store, METHODS, query_image(picture(1))), strict=True))
     with pytest.raises(ValueError, match="ids of all matching images"):
-        retrieve(Gallery(store, allowed=Allowed(filters.parse({}), 120, None)), encoded, Wanted())
+        retrieve(Gallery(store, allowed=Allowed(filters.parse({}), 120, 120, None)), encoded, Wanted())

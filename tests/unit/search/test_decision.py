@@ -157,7 +157,9 @@ def test_decisions():
 
 
 def hits(scored, found=None, query=QUERY, k=None, threads=1):
-    calibrated = calibrate(Calibration.of_search(NULL_MODEL, scored), scored, found or {}, query.id)
+    calibrated = calibrate(
+        Calibration.of_search(NULL_MODEL, scored, searched(scored)), scored, found or {}, query.id
+    )
     ranked = ranking.by_evalue(calibrated.ids, calibrated.log10_evalues, calibrated.strength, k)
     return hits_by_evidence(ranked, calibrated, query, lambda _: None, threads=threads)
 

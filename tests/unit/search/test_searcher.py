@@ -150,7 +150,7 @@ def test_k_must_be_positive(store, k):
 
 def test_only_allowed_images_are_read(store):
     def among(*ids):
-        allowed = Allowed(All(()), len(ids), set(ids))
+        allowed = Allowed(All(()), len(ids), len(ids), set(ids))
         return search_gallery(Gallery(store, allowed=allowed), method(), query_image(picture(250, 10, 10)))
 
     result = among("green", "rose", "not there")

@@ -1,6 +1,7 @@
 """ONNX graphs from published weights: one builder per architecture.
 
-Every graph takes ``images`` ``(B, 3, 224, 224)`` float32 and returns ``features`` float32, for any B.
+Every graph takes ``images`` ``(B, 3, side, side)`` float32 and returns ``features`` float32, for any B;
+``sides`` has the side of each architecture.
 """
 
 from __future__ import annotations
@@ -10,9 +11,12 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from imagefinder.models.graphs import beit_base, efficientnet_lite0, resnet50
+from imagefinder.models.graphs import beit_base, efficientnet_lite, resnet50
 
-_CONVOLUTIONAL = {"efficientnet_lite0": efficientnet_lite0.build, "resnet50": resnet50.build}
+_CONVOLUTIONAL = {
+    **{name: efficientnet_lite.builder(name) for name in efficientnet_lite.NAMES},
+    "resnet50": resnet50.build,
+}
 _TRANSFORMERS = {"beit_base": beit_base.build}
 
 

@@ -19,13 +19,15 @@ SIDE = 224
 class Graph:
     """An ONNX graph under construction; values are named by strings."""
 
-    def __init__(self, weights: Mapping[str, NDArray[Any]], *, integers: bool = False) -> None:
+    def __init__(self, weights: Mapping[str, NDArray[Any]], *, integers: bool = False, side: int = SIDE) -> None:
         """Starts an empty graph.
 
         Args:
             weights: Published tensors by name.
             integers: Compute the products of ``linear`` in 8-bit integers; see ``int8``.
+            side: Width and height of the input in pixels.
         """
+        self._side = side
         self._weights = weights
         self._integers = integers
         self._nodes: list[bytes] = []
@@ -129,7 +131,7 @@ class Graph:
             "imagefinder",
             nodes,
             self._tensors,
-            inputs=[onnx_format.value_info(INPUT, ["batch", 3, SIDE, SIDE])],
+            inputs=[onnx_format.value_info(INPUT, ["batch", 3, self._side, self._side])],
             outputs=[onnx_format.value_info(OUTPUT, ["batch", *shape])],
         )
 

@@ -19,6 +19,6 @@ from imagefinder.server.v1 import (
 )
 
 router = APIRouter()
-_FIRST = (info, collections, images, location, previews, removals)
-for _resource in (*_FIRST, search, similar, explanations, compare, duplicates):
+_IMAGES = (info, collections, images, location, previews, removals)
+for _resource in (*_IMAGES, search, similar, explanations, compare, duplicates):
     router.include_router(_resource.router)

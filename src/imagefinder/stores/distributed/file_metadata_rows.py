@@ -7,7 +7,11 @@ from typing import Any
 
 from imagefinder.core.file_metadata import FileMetadata
 from imagefinder.stores import codec, validation
+from imagefinder.stores.distributed.method_rows import IMAGES, add_counts
 from imagefinder.stores.distributed.pool import Connection, Database
+
+_VERSION = "SELECT count(*), sum(number) FROM counts WHERE collection = %s AND method = 0"
+_REPEATED = "SELECT count(*) - count(DISTINCT stack) FROM images WHERE collection = %s AND stack <> ''"
 
 
 class FileMetadataTable:
@@ -15,6 +19,7 @@ class FileMetadataTable:
 
     _database: Database
     _collection: int
+    _counted_stacks: tuple[Any, int] = (None, 0)
 
     def put_file_metadata(self, made: Mapping[str, FileMetadata]) -> None:
         """Replace what files say about the images that exist."""
@@ -41,9 +46,16 @@ class FileMetadataTable:
 
     def _repeated(self) -> int:
         """Number of images that share a stack with an earlier one, so that they do not count."""
-        query = "SELECT count(*) - count(DISTINCT stack) FROM images WHERE collection = %s AND stack <> ''"
-        row = self._database.read(lambda connection: connection.execute(query, [self._collection]).fetchone())
-        return int(row[0]) if row else 0
+        # Every change of images or stacks adds a row to the counts; so does adding them up.
+        version = self._database.read(lambda connection: self._one(connection, _VERSION))
+        known, repeated = self._counted_stacks
+        if known != version:
+            (repeated,) = self._database.read(lambda connection: self._one(connection, _REPEATED))
+            self._counted_stacks = version, repeated
+        return repeated
+
+    def _one(self, connection: Connection, query: str) -> Any:
+        return connection.execute(query, [self._collection]).fetchone()
 
     def _grouped(self, column: str, keys: Sequence[str]) -> dict[str, list[str]]:
         wanted = [key for key in dict.fromkeys(keys) if key]
@@ -78,6 +90,7 @@ def forget(connection: Connection, collection: int, image_id: bytes) -> None:
 
 
 def _update(connection: Connection, collection: int, made: Mapping[str, FileMetadata]) -> None:
+    add_counts(connection, collection, [(IMAGES, 0, 0)])
     for image_id in sorted(made):  # in one order, to prevent deadlocks
         connection.execute(
             "UPDATE images SET file_stamp = %s, stack = %s, burst = %s, properties = %s, file_checksum = %s,"

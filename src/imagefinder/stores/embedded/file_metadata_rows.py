@@ -64,8 +64,10 @@ def insert(database: sqlite3.Connection, image: int, image_id: str, found: FileM
 
 def repeated(database: sqlite3.Connection) -> int:
     """Number of images that share a stack with an earlier one, so that they do not count."""
-    query = "SELECT count(*) - count(DISTINCT stack) FROM file_metadata WHERE stack <> ''"
-    return int(database.execute(query).fetchone()[0])
+    return int(database.execute("SELECT images FROM stacked").fetchone()[0])
+
+
+_ACTUAL = "SELECT count(*) - count(DISTINCT stack) FROM file_metadata WHERE stack <> ''"
 
 
 def check(connections: Connections, *, repair: bool) -> list[Damage]:
@@ -84,10 +86,23 @@ def check(connections: Connections, *, repair: bool) -> list[Damage]:
         with connections.writing() as database:
             database.executemany("DELETE FROM file_metadata WHERE image = ?", [(image,) for image, _ in damaged])
     repaired = "dropped; the next add of the source reads them again" if repair else ""
-    return [
+    return _check_count(connections, repair=repair) + [
         Damage("record", f"the file metadata of image {image_id!r} are damaged", image_id, repaired=repaired)
         for _, image_id in damaged
     ]
+
+
+def _check_count(connections: Connections, *, repair: bool) -> list[Damage]:
+    with connections.writing() if repair else connections.reading() as database:
+        (actual,) = database.execute(_ACTUAL).fetchone()
+        stored = database.execute("SELECT images FROM stacked").fetchall()
+        if stored == [(actual,)]:
+            return []
+        if repair:
+            database.execute("DELETE FROM stacked")
+            database.execute("INSERT INTO stacked VALUES (?)", (actual,))
+    message = f"the number of images that share a stack is {stored[0][0] if stored else None} instead of {actual}"
+    return [Damage("counts", message, repaired="corrected" if repair else "")]
 
 
 def _grouped(database: sqlite3.Connection, column: str, keys: Sequence[str]) -> dict[str, list[str]]:

@@ -138,8 +138,16 @@ _FILE_METADATA: tuple[str, ...] = (
         file_checksum INTEGER NOT NULL
     ) STRICT
     """,
-    "CREATE INDEX file_metadata_by_stack ON file_metadata (stack, image) WHERE stack <> ''",
+    # Text of definitions is short, because all of them must fit into the first page.
+    "CREATE INDEX file_metadata_by_stack ON file_metadata (stack, image)",
     "CREATE INDEX file_metadata_by_burst ON file_metadata (burst, image) WHERE burst <> ''",
+    # Every search needs the number of images that share a stack with another one. Rows are never updated.
+    "CREATE TABLE stacked (images INTEGER NOT NULL) STRICT",
+    "INSERT INTO stacked VALUES (0)",
+    "CREATE TRIGGER stack_grows AFTER INSERT ON file_metadata WHEN NEW.stack<>'' AND EXISTS(SELECT 1"
+    " FROM file_metadata WHERE stack=NEW.stack AND image<>NEW.image) BEGIN UPDATE stacked SET images=images+1; END",
+    "CREATE TRIGGER stack_shrinks AFTER DELETE ON file_metadata WHEN OLD.stack<>'' AND EXISTS("
+    "SELECT 1 FROM file_metadata WHERE stack=OLD.stack) BEGIN UPDATE stacked SET images=images-1; END",
 )
 
 # What is kept of uploaded images (kept_rows.py). The blob is the last column: sizes are read without it.

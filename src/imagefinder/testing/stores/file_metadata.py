@@ -148,3 +148,17 @@ class FileMetadataSuite(StoreFixtures):
         assert (store.count(), store.count(stacks=True)) == (5, 4)
         store.put_file_metadata({f"new {n}": FileMetadata({}, "1", "s1") for n in range(3)})
         assert store.count(stacks=True) == 4
+
+    def test_stacks_of_several_writers_are_counted(self, store: Store, other: Store) -> None:
+        """Both see the changes of each other, in whatever order they are made."""
+        for number in range(6):
+            writer, reader = (store, other) if number % 2 else (other, store)
+            writer.put([_with(f"{number}", number, FileMetadata({}, "1", f"s{number // 3}"))])
+            assert reader.count(stacks=True) == number // 3 + 1
+        store.put_file_metadata({"5": FileMetadata({}, "1", "s0")})
+        other.put_file_metadata({"4": NO_FILE_METADATA})
+        assert (store.count(stacks=True), other.count(stacks=True)) == (3, 3)
+        store.delete(["0", "1", "2"])
+        assert (store.count(stacks=True), other.count(stacks=True)) == (3, 3)
+        other.delete(["3", "4"])
+        assert (store.count(stacks=True), store.check()) == (1, [])

@@ -22,7 +22,7 @@ def uploaded(image_id: str, seed: int = 0, **kept: bytes) -> Entry:
 class KeptSuite(StoreFixtures):
     """Tests of ``kept`` and ``kept_sizes``."""
 
-    def test_put_and_read(self, store: Store) -> None:
+    def test_previews_and_originals_are_kept(self, store: Store) -> None:
         """Previews and originals are returned bit for bit."""
         given = [uploaded(image_id, n, preview=b"%d" % n + PREVIEW) for n, image_id in enumerate(ODD_IDS)]
         store.put([*given, uploaded("both", 1, preview=PREVIEW, original=ORIGINAL), entry("neither", 2)])
@@ -35,7 +35,7 @@ class KeptSuite(StoreFixtures):
         assert sizes.pop("both") == {"preview": len(PREVIEW), "original": len(ORIGINAL)}
         assert sizes == {image_id: {"preview": len(data)} for image_id, data in previews.items()}
 
-    def test_replaced_and_deleted_with_the_image(self, store: Store) -> None:
+    def test_what_is_kept_goes_with_its_image(self, store: Store) -> None:
         """Nothing is left of an earlier image with the same id."""
         store.put([uploaded("a", 1, preview=PREVIEW, original=ORIGINAL), uploaded("b", 2, preview=PREVIEW)])
         store.put([uploaded("a", 3, preview=b"new")])
@@ -49,7 +49,7 @@ class KeptSuite(StoreFixtures):
         assert store.kept_sizes(["a", "c"]) == {}
         assert store.check() == []
 
-    def test_empty_is_nothing(self, store: Store) -> None:
+    def test_an_empty_preview_is_not_kept(self, store: Store) -> None:
         """An empty preview is not stored."""
         store.put([uploaded("a", 1, preview=b"")])
         assert store.kept_sizes(["a"]) == {}

