@@ -165,6 +165,9 @@ class MethodStatus(Described):
     explains: tuple[Literal["matches", "heat"], ...]
     """What its explanations can show: matches, or heat maps."""
 
+    words: bool = False
+    """Whether the method can search with words."""
+
 
 @dataclass(frozen=True, slots=True)
 class MethodList(Described):

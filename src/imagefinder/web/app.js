@@ -37,6 +37,7 @@ import { LANGUAGES, chooseLanguage, language, t } from "./texts.js";
 const VIEWS = {
   search: { label: t("view.search"), load: async () => (await import("./search.js")).openSearch },
   similar: { label: t("similar.title"), load: async () => (await import("./similar.js")).openSimilar },
+  words: { label: t("words.title"), load: async () => (await import("./words.js")).openWords },
   library: { label: t("view.collection"), load: async () => (await import("./library.js")).openLibrary },
   duplicates: { label: t("view.duplicates"), load: async () => (await import("./duplicates.js")).openDuplicates },
   jobs: { label: t("view.jobs"), load: async () => (await import("./jobs.js")).openJobs },
