@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from imagefinder.core.jobs import Job
@@ -265,6 +265,13 @@ class Image(Described):
     missing: bool = False
     """Whether the file that the image was added from no longer exists."""
 
+    file_metadata: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Metadata of the file, by namespace: capture time, camera, lens, title, keywords, rating. Its
+    place is only included with the server's setting ``places``."""
+
+    stack: str = ""
+    """Identifies the versions of one picture (raw and JPEG, edited copies, bursts); empty if unknown."""
+
     preview: str = ""
     """Path of the preview on this server, which browsers can show; empty if it comes from version 0.1."""
 
@@ -486,14 +493,3 @@ class DuplicatesRunning(Described):
 
     job: Job
     """The job that computes the report."""
-
-
-@dataclass(frozen=True, slots=True)
-class JobPage(Described):
-    """A page of jobs, newest first."""
-
-    jobs: tuple[Job, ...]
-    """The jobs of this page."""
-
-    next_cursor: str | None
-    """Cursor of the next page; null on the last page."""

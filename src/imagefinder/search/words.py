@@ -21,6 +21,7 @@ from imagefinder.core.text_contracts import EncodedText, TextEncoder
 from imagefinder.search import ranking
 from imagefinder.search.allowed import FEW, Allowed
 from imagefinder.search.encoding import NO_PIXELS, EncodedQuery, QueryImage, encode
+from imagefinder.search.stacks import best_of_stacks, with_stacks
 from imagefinder.search.trace import Trace
 
 NO_IMAGE = QueryImage(NO_PIXELS, (0, 0), (0, 0))
@@ -98,10 +99,16 @@ class WordSearcher:
         rows = np.flatnonzero(shows) if encoded is None else np.arange(len(values))
         ids = [scored.ids[row] for row in rows.tolist()]
         whole = NO_IMAGE if image is None else image
-        # One more than needed, because a stored query image finds itself.
-        ranked = [pair for pair in ranking.best(ids, values[rows], options.k + 1) if pair[0] != whole.id]
+        values, places = values[rows], {image_id: place for place, image_id in enumerate(ids)}
+
+        def rank(many: int) -> list[str]:
+            # One more than needed, because a stored query image finds itself.
+            return [one for one, _ in ranking.best(ids, values, many + 1) if one != whole.id][:many]
+
+        best = best_of_stacks(self._store, rank, options.k, whole.id) if options.stacks else rank(options.k)
+        hits = _hits([(one, float(values[places[one]])) for one in best], options.min_score)
         result = SearchResult(
-            hits=_hits(ranked[: options.k], options.min_score),
+            hits=with_stacks(self._store, hits) if options.stacks else hits,
             method=self._method.name,
             mode="exact",
             fingerprints={self._method.name: fingerprint.digest},

@@ -288,7 +288,9 @@ def _image(name: str, collection: Collection, image_id: str) -> Image:
     record = collection.get(image_id)
     status = collection.status([record.id]).get(record.id)
     missing = bool(gone_uris([record.uri]))
-    return image_answer(name, record, status.methods if status else (), missing=missing)
+    return image_answer(
+        name, record, status.methods if status else (), missing=missing, places=collection.settings.places
+    )
 
 
 def _check_new(image_id: str) -> None:
