@@ -182,8 +182,11 @@ def delete_image(
         bool, Query(description="Record the removal. If false, a job that finds the file adds the image again.")
     ] = True,
 ) -> Response:
-    if not service.collections.get(collection).remove(image_id, remember=remember):
+    opened = service.collections.get(collection)
+    records = opened.records([opened.resolve(image_id)])
+    if not opened.remove(image_id, remember=remember):
         raise UnknownImageError(image_id)
+    service.discard_previews(records.values())
     return Response(status_code=204)
 
 

@@ -171,7 +171,10 @@ def list_groups(
 )
 async def remove_images(service: ServiceDep, request: Request, collection: Name) -> Response:
     def work(given: requests.RemoveRequest) -> Response:
-        removed = service.collections.get(collection).remove(given.ids, remember=given.remember)
+        opened = service.collections.get(collection)
+        records = opened.records([opened.resolve(image_id) for image_id in given.ids])
+        removed = opened.remove(given.ids, remember=given.remember)
+        service.discard_previews(records.values())
         return respond(ChangedImages(removed))
 
     return await _run(service, request, requests.RemoveRequest, work)
