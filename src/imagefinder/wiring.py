@@ -330,10 +330,10 @@ def network(model: ModelSpec, settings: Settings) -> Method:
 
 
 def _words(name: str, model: ModelSpec, cache: ModelCache) -> TextEncoder | None:
-    """The words of a network with a classifier; ``None`` for other networks."""
+    """The words of a network whose vectors are the input of its classifier; ``None`` for other networks."""
     from imagefinder.extractors.classifier import TENSORS, ClassifierWords
 
-    if model.architecture not in TENSORS:
+    if model.architecture not in TENSORS or model.output.pool != "vector" or model.output.linear:
         return None
 
     def read() -> Mapping[str, Any]:

@@ -78,7 +78,7 @@ class ServerInfo(Described):
     """File extensions, in lower case, of images that are added from folders."""
 
     shows_locations: bool = False
-    """Whether the server tells where files are, because only this machine can reach it."""
+    """Whether the server reports where files are, because only this machine can reach it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +164,9 @@ class MethodStatus(Described):
 
     explains: tuple[Literal["matches", "heat"], ...]
     """What its explanations can show: matches, or heat maps."""
+
+    words: bool = False
+    """Whether the method can search with words."""
 
 
 @dataclass(frozen=True, slots=True)
