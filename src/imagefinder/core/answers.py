@@ -22,13 +22,7 @@ OPTION_NAMES: Mapping[str, str] = {"ranking": "verify", "where": "filter"}
 
 
 def extend(kind: type[T], value: DataclassInstance, **added: Any) -> T:
-    """Convert an object to a subclass of its class.
-
-    Args:
-        kind: The subclass; a dataclass.
-        value: An instance of the base class.
-        added: Fields that only ``kind`` has, or that replace those of ``value``.
-    """
+    """Convert an object to ``kind``, a subclass of its class, with the values ``added`` of further members."""
     return kind(**{one.name: getattr(value, one.name) for one in fields(value)} | added)
 
 
@@ -266,8 +260,7 @@ class Image(Described):
     """Whether the file that the image was added from no longer exists."""
 
     file_metadata: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Metadata of the file, by namespace: capture time, camera, lens, title, keywords, rating. Its
-    place is only included with the server's setting ``places``."""
+    """Metadata of the file, by namespace; its place only with the server's setting ``places``."""
 
     stack: str = ""
     """Identifies the versions of one picture (raw and JPEG, edited copies, bursts); empty if unknown."""
