@@ -78,7 +78,7 @@ class ServerInfo(Described):
     """File extensions, in lower case, of images that are added from folders."""
 
     shows_locations: bool = False
-    """Whether the server tells where files are, because only this machine can reach it."""
+    """Whether the server reports where files are, because only this machine can reach it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,7 +274,7 @@ class Image(Described):
 
 @dataclass(frozen=True, slots=True)
 class ImagePage(Described):
-    """A page of images, ordered by id."""
+    """A page of images."""
 
     images: tuple[Image, ...]
     """The images of this page."""

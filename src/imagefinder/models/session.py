@@ -129,3 +129,26 @@ class Session:
         if not np.isfinite(output).all():
             raise ModelError("the network returned infinite or NaN values")
         return np.asarray(output, dtype=np.float32)
+
+
+def outputs(graph: bytes, batch: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+    """All outputs of a graph for a batch, by name, except those that are not float32.
+
+    Raises:
+        ModelError: the graph cannot be loaded, or cannot be run on this batch.
+    """
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    try:
+        session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # no common base class
+        raise ModelError(f"ONNX Runtime cannot load the network: {error}") from error
+    names = [one.name for one in session.get_outputs() if one.type == "tensor(float)"]
+    if not names:
+        raise ModelError("the network has no output in float32")
+    Session(graph, threads=1, output=names[0])  # checks the input
+    try:
+        values = session.run(names, {session.get_inputs()[0].name: batch})
+    except Exception as error:
+        raise ModelError(f"ONNX Runtime cannot run the network: {error}") from error
+    return dict(zip(names, values, strict=True))

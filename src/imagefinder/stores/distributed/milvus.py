@@ -107,6 +107,19 @@ class MilvusServer:
             )
         )
 
+    def flush(self, name: str) -> None:
+        """Let the server build the graph of all vectors in a collection."""
+        self._call(
+            "write a collection",
+            lambda client, limit: client.flush(name, timeout=limit),
+            seconds=_LOADING_SECONDS,
+        )
+
+    def is_indexed(self, name: str) -> bool:
+        """Whether the graph has all vectors that were flushed."""
+        state = self._call("look", lambda client, limit: client.describe_index(name, "v", timeout=limit))
+        return int(state["pending_index_rows"]) == 0 and state["state"] == "Finished"
+
     def delete(self, name: str, keys: Sequence[int]) -> None:
         """Delete vectors."""
         self._call(

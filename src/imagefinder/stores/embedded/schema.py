@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import time
 from collections.abc import Callable
@@ -144,10 +145,11 @@ _FILE_METADATA: tuple[str, ...] = (
     # Every search needs the number of images that share a stack with another one. Rows are never updated.
     "CREATE TABLE stacked (images INTEGER NOT NULL) STRICT",
     "INSERT INTO stacked VALUES (0)",
-    "CREATE TRIGGER stack_grows AFTER INSERT ON file_metadata WHEN NEW.stack<>'' AND EXISTS(SELECT 1"
-    " FROM file_metadata WHERE stack=NEW.stack AND image<>NEW.image) BEGIN UPDATE stacked SET images=images+1; END",
-    "CREATE TRIGGER stack_shrinks AFTER DELETE ON file_metadata WHEN OLD.stack<>'' AND EXISTS("
-    "SELECT 1 FROM file_metadata WHERE stack=OLD.stack) BEGIN UPDATE stacked SET images=images-1; END",
+    "CREATE TRIGGER stack_grows AFTER INSERT ON file_metadata WHEN NEW.stack<>''"
+    " AND EXISTS(SELECT 1 FROM file_metadata WHERE stack=NEW.stack AND image<>NEW.image)"
+    " BEGIN UPDATE stacked SET images=images+1; END",
+    "CREATE TRIGGER stack_shrinks AFTER DELETE ON file_metadata WHEN OLD.stack<>''"
+    " AND EXISTS(SELECT 1 FROM file_metadata WHERE stack=OLD.stack) BEGIN UPDATE stacked SET images=images-1; END",
 )
 
 # What is kept of uploaded images (kept_rows.py). The blob is the last column: sizes are read without it.
@@ -345,8 +347,8 @@ def prepare(database: sqlite3.Connection, folder: Path, *, create: bool) -> None
         # Another process may have created the tables meanwhile; a killed one leaves an empty file.
         if not _is_collection(database, folder):
             for statement in TABLES:
-                # Without indentation, the definitions fit into the first page, which recovery can replace.
-                database.execute(" ".join(statement.split()))
+                # Without white space, the definitions fit into the first page, which recovery can replace.
+                database.execute(re.sub(r" *([(),=]) *", r"\1", " ".join(statement.split())))
             database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             database.execute(f"PRAGMA user_version = {FORMAT}")
         database.execute("COMMIT")
