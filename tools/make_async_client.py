@@ -1,6 +1,7 @@
 """Writes the asynchronous client from the synchronous one, so that each operation is written once.
 
-Reads ``client.py`` and ``jobs.py`` of ``imagefinder.client`` and writes ``async_client.py`` and ``async_jobs.py``.
+Reads ``client.py``, ``jobs.py`` and ``listings.py`` of ``imagefinder.client`` and writes ``async_client.py``,
+``async_jobs.py`` and ``async_listings.py``.
 Text and comments stay; ``await`` and ``async`` are inserted where the syntax tree shows a call that reaches the
 network or sleeps. ``mypy --strict`` finds a call that was missed.
 
@@ -16,7 +17,7 @@ import sys
 from pathlib import Path
 
 CLIENT = Path(__file__).parents[1] / "src" / "imagefinder" / "client"
-FILES = {"client.py": "async_client.py", "jobs.py": "async_jobs.py"}
+FILES = {"client.py": "async_client.py", "jobs.py": "async_jobs.py", "listings.py": "async_listings.py"}
 
 NETWORK = re.compile(r"self\._transport\.(json|send|close)|self\.service\.(job|cancel)|job\.wait|time\.sleep")
 """Calls that wait; so do calls of the methods that contain one of them."""
@@ -29,14 +30,16 @@ ALWAYS_ASYNC = {"__enter__", "__exit__", "job", "cancel"}
 """Methods without such a call, or declared in a protocol."""
 
 RENAMED = {
-    r"\b(Client|JobService|RemoteJob|Transport)\b": r"Async\1",
+    r"\b(Client|ClientListings|JobService|RemoteJob|Transport)\b": r"Async\1",
     r"\bthreads\b": "tasks",
     r"\bIterator\b": "AsyncIterator",
     r"\b__(enter|exit)__\b": r"__a\1__",
     r"\bhttpx2\.BaseTransport\b": "httpx2.AsyncBaseTransport",
     r"\btime\.sleep\b": "anyio.sleep",
     r"\bimagefinder\.client\.jobs\b": "imagefinder.client.async_jobs",
+    r"\bimagefinder\.client\.listings\b": "imagefinder.client.async_listings",
     r"(?m)^    AsyncTransport,\n": "",
+    r"(?m)^(from imagefinder\.client\.transport import .*)\bAsyncTransport, ": r"\1",
     r"(?m)^(from imagefinder\.client\.transport import)": (
         r"from imagefinder.client.async_transport import AsyncTransport\n\1"
     ),
@@ -46,7 +49,7 @@ RENAMED = {
 
 
 def main() -> None:
-    """Write both files."""
+    """Write the files."""
     for target, text in generated().items():
         (CLIENT / target).write_text(text, encoding="utf-8")
 

@@ -89,7 +89,7 @@ def test_newer_tables_are_refused_unless_they_can_be_used(store, url):
     versions(9, 1)
     assert schema.prepare(database, schema.STORE, create=False)
     versions(9, 9)
-    with pytest.raises(CollectionFormatError, match="newer version 9; this version of imagefinder requires 3"):
+    with pytest.raises(CollectionFormatError, match="newer version 9; this version of imagefinder requires 4"):
         schema.prepare(database, schema.STORE, create=False)
     database.close()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,8 +14,9 @@ import typer
 from imagefinder.cli import output
 from imagefinder.cli.query_options import parse_filter
 from imagefinder.cli.session import CollectionOption, JsonOption, open_collection
+from imagefinder.core import filters
 from imagefinder.core.file_metadata import PLACES, PROPERTIES
-from imagefinder.core.paging import iter_images
+from imagefinder.core.listing import GROUPS, SORTS, Group, GroupBy, Order, Selection, Sort
 
 if TYPE_CHECKING:
     from imagefinder.collection import Collection
@@ -25,13 +26,37 @@ HELP = """\
 An image whose file no longer exists is marked as missing. --removed lists the images that were removed from the
 collection and that add skips. --json and --csv also list what the files say, such as time, camera and keywords.
 
-  imagefinder list
+--sort taken sorts by the time at which an image was taken or, if that is unknown, by the time of the file or
+else of adding. --group-by prints numbers of images instead.
+
+  imagefinder list --sort taken --reverse
+  imagefinder list --group-by month
   imagefinder list --json
   imagefinder list --csv --places > images.csv
   imagefinder list --filter '{"exif.taken": {"gte": "2024-07"}, "xmp.rating": {"gte": 4}}'
   imagefinder list --removed"""
 
 _PAGE = 1000
+
+SortOption = Annotated[
+    Sort,
+    typer.Option(
+        "--sort",
+        metavar="PROPERTY",
+        help=f"Property to sort by: {', '.join(SORTS)}.",
+        autocompletion=lambda: list(SORTS),
+    ),
+]
+GroupOption = Annotated[
+    GroupBy | None,
+    typer.Option(
+        "--group-by",
+        metavar="PROPERTY",
+        help=f"Print the number of images for each value of a property: {', '.join(GROUPS)}.",
+        show_default=False,
+        autocompletion=lambda: list(GROUPS),
+    ),
+]
 
 
 def list_images(  # wide: independent options of the command
@@ -40,6 +65,9 @@ def list_images(  # wide: independent options of the command
         bool, typer.Option("--removed", help="List the images that were removed and that add skips.")
     ] = False,
     *,
+    sort: SortOption = "id",
+    reverse: Annotated[bool, typer.Option("--reverse", help="Largest or newest first.")] = False,
+    group_by: GroupOption = None,
     where: Annotated[
         str | None,
         typer.Option(
@@ -56,16 +84,20 @@ def list_images(  # wide: independent options of the command
     collection: CollectionOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Print all image records, or all removals."""
-    if as_csv and (as_json or removed):
-        raise typer.BadParameter("--csv cannot be combined with --json or --removed")
+    """Print all image records, their groups, or all removals."""
+    if as_csv and (as_json or removed or group_by):
+        raise typer.BadParameter("--csv cannot be combined with --json, --removed or --group-by")
     chosen = parse_filter(where)
     with open_collection(context, collection, places=places or None) as opened:
         if removed:
             _print_removals(opened.removals(), as_json=as_json)
             return
-        records = list(_all(opened, chosen))
         places = opened.settings.places
+        selection = Selection(where=filters.parse_optional(chosen, places=places))
+        if group_by is not None:
+            _print_groups(opened.groups(group_by, selection), group_by, reverse=reverse, as_json=as_json)
+            return
+        records = list(_all(opened, selection, Order(sort, reverse)))
     if as_csv:
         _print_csv(records, places=places)
     elif as_json:
@@ -104,8 +136,19 @@ def _print_removals(removals: Sequence[Removal], *, as_json: bool) -> None:
     )
 
 
-def _all(opened: Collection, where: Mapping[str, Any] | None) -> Iterator[ImageRecord]:
-    return iter_images(opened.images, page_size=_PAGE, where=where)
+def _print_groups(groups: Sequence[Group], by: GroupBy, *, reverse: bool, as_json: bool) -> None:
+    shown = list(reversed(groups)) if reverse else groups
+    if as_json:
+        output.document([{"value": group.value, "images": group.images} for group in shown])
+    else:
+        output.table((by, ">images"), [(group.value or "-", str(group.images)) for group in shown])
+
+
+def _all(opened: Collection, selection: Selection, order: Order) -> Iterator[ImageRecord]:
+    after = None
+    while page := opened.listing(selection, order, after=after, limit=_PAGE):
+        yield from page
+        after = order.position(page[-1])
 
 
 def _plain(record: ImageRecord, *, places: bool) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, Self, TypeVar, overload
+from typing import Any, Self, overload
 from urllib.parse import quote
 
 import anyio
@@ -17,12 +17,12 @@ import httpx2
 
 from imagefinder.client import images
 from imagefinder.client.async_jobs import AsyncRemoteJob
+from imagefinder.client.async_listings import DEFAULT, AsyncClientListings
 from imagefinder.client.async_transport import AsyncTransport
 from imagefinder.client.errors import NotFoundError, ServerProblem, problem
 from imagefinder.client.images import ById, ImageSource, QuerySource, Stored
 from imagefinder.client.options import form_fields, query_members, request_members
 from imagefinder.client.transport import (
-    Page,
     collection_path,
     drop_none,
     explanations_path,
@@ -39,8 +39,6 @@ from imagefinder.core.answers import (
     FailedImage,
     FailurePage,
     Image,
-    ImagePage,
-    JobPage,
     MethodList,
     MethodStatus,
     RemovalPage,
@@ -51,19 +49,16 @@ from imagefinder.core.answers import (
     ServerLimits,
     extend,
 )
-from imagefinder.core.jobs import Job, JobState
+from imagefinder.core.jobs import Job, JobPage, JobState
 from imagefinder.core.query import SearchOptions
 from imagefinder.core.results import AUTO, Box, Comparison, Explanation
 from imagefinder.core.similarity import SimilarImage, SimilarPage
-
-DEFAULT = "default"
-_PageT = TypeVar("_PageT", bound=Page)
 
 KEEP_ALIVE_SECONDS = 60.0
 """An event stream that is silent for this long is broken: the service sends a comment every 15 seconds."""
 
 
-class AsyncClient:
+class AsyncClient(AsyncClientListings):
     """A client of an imagefinder server; safe to use from several tasks, and to be closed after use.
 
     Every method raises ``ClientError`` (see ``imagefinder.client.errors``): ``ConnectionFailedError`` if no server
@@ -138,27 +133,6 @@ class AsyncClient:
         await self._transport.send("DELETE", collection_path(name), params={"confirm": name})
 
     # -- images --------------------------------------------------------------------------------------------
-
-    async def images(
-        self,
-        collection: str = DEFAULT,
-        *,
-        filter: Mapping[str, Any] | None = None,  # noqa: A002 - the word users know
-        contains: str | None = None,
-        page_size: int = 100,
-    ) -> AsyncIterator[Image]:
-        """The images of a collection, ordered by id; pages are requested as needed.
-
-        Args:
-            collection: Name of the collection.
-            filter: Metadata filter; only matching images are returned.
-            contains: Only images whose id or metadata contain this text.
-            page_size: Number of images per request.
-        """
-        options = {"filter": json.dumps(filter) if filter else None, "contains": contains, "limit": page_size}
-        async for page in self._pages(ImagePage, f"{collection_path(collection)}/images", options):
-            for one in page.images:
-                yield one
 
     async def similar(
         self, image_id: str, collection: str = DEFAULT, *, method: str = AUTO, page_size: int = 60
@@ -519,12 +493,3 @@ class AsyncClient:
 
     def _remote(self, job: Job) -> AsyncRemoteJob:
         return extend(AsyncRemoteJob, job, service=self)
-
-    async def _pages(self, kind: type[_PageT], path: str, options: Mapping[str, Any]) -> AsyncIterator[_PageT]:
-        params = drop_none(options)
-        while True:
-            page = await self._transport.json(kind, "GET", path, params=params)
-            yield page
-            if page.next_cursor is None:
-                return
-            params["cursor"] = page.next_cursor

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, Self, TypeVar, overload
+from typing import Any, Self, overload
 from urllib.parse import quote
 
 import httpx2
@@ -16,9 +16,9 @@ from imagefinder.client import images
 from imagefinder.client.errors import NotFoundError, ServerProblem, problem
 from imagefinder.client.images import ById, ImageSource, QuerySource, Stored
 from imagefinder.client.jobs import RemoteJob
+from imagefinder.client.listings import DEFAULT, ClientListings
 from imagefinder.client.options import form_fields, query_members, request_members
 from imagefinder.client.transport import (
-    Page,
     Transport,
     collection_path,
     drop_none,
@@ -36,8 +36,6 @@ from imagefinder.core.answers import (
     FailedImage,
     FailurePage,
     Image,
-    ImagePage,
-    JobPage,
     MethodList,
     MethodStatus,
     RemovalPage,
@@ -48,19 +46,16 @@ from imagefinder.core.answers import (
     ServerLimits,
     extend,
 )
-from imagefinder.core.jobs import Job, JobState
+from imagefinder.core.jobs import Job, JobPage, JobState
 from imagefinder.core.query import SearchOptions
 from imagefinder.core.results import AUTO, Box, Comparison, Explanation
 from imagefinder.core.similarity import SimilarImage, SimilarPage
-
-DEFAULT = "default"
-_PageT = TypeVar("_PageT", bound=Page)
 
 KEEP_ALIVE_SECONDS = 60.0
 """An event stream that is silent for this long is broken: the service sends a comment every 15 seconds."""
 
 
-class Client:
+class Client(ClientListings):
     """A client of an imagefinder server; safe to use from several threads, and to be closed after use.
 
     Every method raises ``ClientError`` (see ``imagefinder.client.errors``): ``ConnectionFailedError`` if no server
@@ -135,26 +130,6 @@ class Client:
         self._transport.send("DELETE", collection_path(name), params={"confirm": name})
 
     # -- images --------------------------------------------------------------------------------------------
-
-    def images(
-        self,
-        collection: str = DEFAULT,
-        *,
-        filter: Mapping[str, Any] | None = None,  # noqa: A002 - the word users know
-        contains: str | None = None,
-        page_size: int = 100,
-    ) -> Iterator[Image]:
-        """The images of a collection, ordered by id; pages are requested as needed.
-
-        Args:
-            collection: Name of the collection.
-            filter: Metadata filter; only matching images are returned.
-            contains: Only images whose id or metadata contain this text.
-            page_size: Number of images per request.
-        """
-        options = {"filter": json.dumps(filter) if filter else None, "contains": contains, "limit": page_size}
-        for page in self._pages(ImagePage, f"{collection_path(collection)}/images", options):
-            yield from page.images
 
     def similar(
         self, image_id: str, collection: str = DEFAULT, *, method: str = AUTO, page_size: int = 60
@@ -488,12 +463,3 @@ class Client:
 
     def _remote(self, job: Job) -> RemoteJob:
         return extend(RemoteJob, job, service=self)
-
-    def _pages(self, kind: type[_PageT], path: str, options: Mapping[str, Any]) -> Iterator[_PageT]:
-        params = drop_none(options)
-        while True:
-            page = self._transport.json(kind, "GET", path, params=params)
-            yield page
-            if page.next_cursor is None:
-                return
-            params["cursor"] = page.next_cursor

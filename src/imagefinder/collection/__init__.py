@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from imagefinder.collection.indexed import Count
 from imagefinder.collection.maintenance import MaintainedCollection
-from imagefinder.core import filters
+from imagefinder.core import filters, tags
 from imagefinder.core.contracts import Store
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.metadata import check_metadata, check_new_id
@@ -188,7 +188,8 @@ class Collection(MaintainedCollection):
         for method in methods:
             self.store.register(method.extractor.fingerprint(), method.extractor.spec)
             features[method.name] = method.extractor.extract([decoded.rgb])
-        kept = self.previews.kept(data, uri)
+        in_srgb = self._methods.colours() == "srgb"
+        kept = self.previews.kept(data, uri, decoded.rgb if in_srgb else None)
         entry = Entry(record, features, thumbnail(decoded.rgb), kept=kept)
         self.store.put(ThumbnailIndexer(self.store, self.runtime).with_features([entry]))
         return self.store.get(image_id)
@@ -202,6 +203,30 @@ class Collection(MaintainedCollection):
         """
         names = [ids] if isinstance(ids, str) else list(ids)
         return self.store.delete([self.resolve(name) for name in names], remember=remember)
+
+    def tag(self, ids: Sequence[str], *, add: Sequence[str] = (), remove: Sequence[str] = ()) -> int:
+        """Add tags to images and remove tags from them; returns how many images changed.
+
+        Tags are in the list ``tags`` of the metadata. Unknown ids are ignored; keywords in files do not change.
+
+        Args:
+            ids: Ids of the images.
+            add: Tags to add.
+            remove: Tags to remove.
+
+        Raises:
+            InputError: a tag is empty or too long.
+            MetadataError: the metadata of an image would be too large; nothing was changed.
+        """
+        new, old = tags.checked(add), tags.checked(remove)
+
+        def edit(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
+            edited = tags.edited(metadata, add=new, remove=old)
+            if edited != metadata:
+                check_metadata(edited)
+            return edited
+
+        return self.store.edit_metadata([self.resolve(name) for name in ids], edit)
 
     def forget_removals(self, ids: Sequence[str]) -> int:
         """Take removals back, so that the next ``add`` adds these images again; returns how many there were."""

@@ -16,6 +16,7 @@ from imagefinder.core import filters
 from imagefinder.core.contracts import Store
 from imagefinder.core.errors import InputError, MethodNotIndexedError
 from imagefinder.core.features import Decoded, RgbImage
+from imagefinder.core.listing import BY_ID, EVERYTHING, Group, GroupBy, ListPosition, Order, Selection
 from imagefinder.core.method import Method, MethodState
 from imagefinder.core.previews import DEFAULT_SIZE, Preview
 from imagefinder.core.query import ImageInput
@@ -172,6 +173,57 @@ class CollectionReader:
     def _filter(self, where: Mapping[str, Any] | None) -> filters.Filter | None:
         """The filter; conditions on places need the setting ``places``."""
         return filters.parse_optional(where, places=self.settings.places)
+
+    def _check_places(self, *, shown: bool) -> None:
+        if shown and not self.settings.places:
+            raise filters.places_not_shown("listings by place")
+
+    def listing(
+        self,
+        selection: Selection = EVERYTHING,
+        order: Order = BY_ID,
+        *,
+        after: ListPosition | None = None,
+        offset: int = 0,
+        limit: int = 100,
+    ) -> list[ImageRecord]:
+        """A page of records, sorted.
+
+        Args:
+            selection: Which images to list.
+            order: The order of the listing.
+            after: The position of the last image of the previous page (``order.position``); ``None`` for the
+                first page.
+            offset: Number of images to skip from there.
+            limit: Maximum number of records.
+
+        Raises:
+            FilterError: the selection is by place, without the setting ``places``.
+        """
+        self._check_places(shown=bool(selection.places))
+        return self.store.listing(selection, order, after=after, offset=offset, limit=limit)
+
+    def groups(
+        self,
+        by: GroupBy,
+        selection: Selection = EVERYTHING,
+        *,
+        after: str | None = None,
+        limit: int | None = None,
+    ) -> list[Group]:
+        """The groups of images and their sizes, ordered by value.
+
+        Args:
+            by: What images are grouped by.
+            selection: Which images to group.
+            after: The value of the last group of the previous page; ``None`` for the first page.
+            limit: Maximum number of groups; ``None``: no limit.
+
+        Raises:
+            FilterError: groups or selection are by place, without the setting ``places``.
+        """
+        self._check_places(shown=by == "place" or bool(selection.places))
+        return self.store.groups(by, selection, after=after, limit=limit)
 
     def failures(self, *, after: str = "", limit: int | None = None) -> list[Failure]:
         """A page of the images that could not be indexed, ordered by id, with the reasons.

@@ -163,14 +163,13 @@ class SearchableCollection(IndexedCollection):
         where = self._filter(options.where)
         image = None
         if query.has_image:
-            text = query.text
-            query, image = self._images.query(query)
-            query = replace(query, text=text)
+            read, image = self._images.query(query)
+            query = replace(read, text=query.text)
             watch.lap("decode")
         allowed = Allowed.of(self.store, where, fast=False)
-        options = replace(options, stacks=options.stacks and self.settings.stacks)
+        stacks = options.stacks and self.settings.stacks
         with computation():
-            return WordSearcher(self.store, method, allowed).search(query, image, options, watch)
+            return WordSearcher(self.store, method, allowed, stacks=stacks).search(query, image, options, watch)
 
     def explain(
         self,

@@ -72,7 +72,7 @@ class ServerInfo(Described):
     """File extensions, in lower case, of images that are added from folders."""
 
     shows_locations: bool = False
-    """Whether the server tells where files are, because only this machine can reach it."""
+    """Whether the server reports where files are, because only this machine can reach it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +158,9 @@ class MethodStatus(Described):
 
     explains: tuple[Literal["matches", "heat"], ...]
     """What its explanations can show: matches, or heat maps."""
+
+    words: bool = False
+    """Whether the method can search with words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,7 +274,7 @@ class Image(Described):
 
 @dataclass(frozen=True, slots=True)
 class ImagePage(Described):
-    """A page of images, ordered by id."""
+    """A page of images."""
 
     images: tuple[Image, ...]
     """The images of this page."""
@@ -483,14 +486,3 @@ class DuplicatesRunning(Described):
 
     job: Job
     """The job that computes the report."""
-
-
-@dataclass(frozen=True, slots=True)
-class JobPage(Described):
-    """A page of jobs, newest first."""
-
-    jobs: tuple[Job, ...]
-    """The jobs of this page."""
-
-    next_cursor: str | None
-    """Cursor of the next page; null on the last page."""

@@ -174,10 +174,7 @@ class _Parser:
 
     def _of_key(self, path: Path, value: object, where: str) -> list[Filter]:
         if not self._places and _reveals_places(path):
-            raise _wrong(
-                f"{where}: filters on places are not allowed",
-                hint="set places = true (IMAGEFINDER_PLACES=true) to show where images were taken",
-            )
+            raise places_not_shown(f"{where}: filters on places")
         conditions = dict(value) if isinstance(value, Mapping) else {"eq": value}
         if not conditions:
             raise _wrong(f"{where} has no condition", hint=_HINT)
@@ -189,6 +186,14 @@ class _Parser:
             _check(operator, operand, where)
             found.append(Condition(path, operator, operand))
         return found
+
+
+def places_not_shown(what: str) -> FilterError:
+    """The error for a request that would reveal the places of images."""
+    return _wrong(
+        f"{what} are not allowed",
+        hint="set places = true (IMAGEFINDER_PLACES=true) to show where images were taken",
+    )
 
 
 def _reveals_places(path: Path) -> bool:

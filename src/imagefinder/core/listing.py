@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeAlias, get_args
 from imagefinder.core.filters import Filter, contains_text, folded
 from imagefinder.core.pages import split_page
 from imagefinder.core.records import ImageRecord
+from imagefinder.core.tags import MAX_TAG, tags_of
 
 Sort: TypeAlias = Literal["id", "taken", "name", "size", "added", "folder"]
 """Property to sort by; equal ones are sorted by id."""
@@ -31,7 +32,7 @@ PERIODS: Mapping[str, int] = {"year": 4, "month": 7, "day": 10}
 MAX_NAME = 255
 """Number of characters by which names are sorted, so that they fit into the index of any database."""
 
-MAX_LABEL = 200
+MAX_LABEL = MAX_TAG
 """Maximum length of a camera, a place or a tag in listings; longer ones are cut."""
 
 MAX_TAGS = 100
@@ -40,7 +41,7 @@ MAX_TAGS = 100
 TakenFrom: TypeAlias = Literal["metadata", "file", "added"]
 """Where the time comes from: the metadata, the modification time of the file, or the time of adding."""
 
-_TAKEN = re.compile(r"[0-9]{4}-[01][0-9]-[0-3][0-9](T[0-2][0-9]:[0-5][0-9]:[0-5][0-9])?")
+_TAKEN = re.compile(r"[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])(T[0-2][0-9]:[0-5][0-9]:[0-5][0-9])?")
 _DIGITS = re.compile(r"[0-9]+")
 
 
@@ -290,6 +291,6 @@ def _place(city: object, country: object) -> str:
 
 
 def _tags(metadata: Mapping[str, Any]) -> tuple[str, ...]:
-    found = (metadata.get("tags"), _value(metadata, "iptc", "keywords"))
-    values = [one for value in found for one in (value if isinstance(value, list) else [value])]
+    keywords = _value(metadata, "iptc", "keywords")
+    values = [*tags_of(metadata), *(keywords if isinstance(keywords, list) else [keywords])]
     return tuple(sorted({label for one in values if (label := _label(one))})[:MAX_TAGS])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from imagefinder.core.features import FeatureSpec, LocalFeatures
 from imagefinder.core.file_metadata import FileMetadata
@@ -189,6 +189,26 @@ class StoreListings(Protocol):
         ...
 
 
+class StoreMetadata(Protocol):
+    """Changes to the metadata of users (``ImageRecord.metadata``)."""
+
+    def edit_metadata(self, ids: Sequence[str], edit: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> int:
+        """Replace the metadata of images by what ``edit`` makes of them, all or none; unknown ids are ignored.
+
+        Args:
+            ids: Ids of the images.
+            edit: Returns the new metadata; called once or more for each image.
+
+        Returns:
+            The number of images whose metadata changed.
+
+        Raises:
+            InputError: the new metadata are not a JSON object.
+            CollectionCorruptError: a record does not match its checksum.
+        """
+        ...
+
+
 class StoreFileMetadata(Protocol):
     """File metadata of images (``ImageRecord.file_metadata``), and the stacks that follow from them."""
 
@@ -363,6 +383,7 @@ class StoreUpkeep(Protocol):
 class StoreParts(
     StoreLookups,
     StoreListings,
+    StoreMetadata,
     StoreFileMetadata,
     StoreFailures,
     StoreThumbnails,

@@ -24,7 +24,7 @@ _READ_VERBS = "GET|HEAD"
 RULES: tuple[tuple[str, str, AccessLevel], ...] = (
     (_READ_VERBS, r"/|/web/.*|/docs|/docs\.css|/openapi\.json|/health(/.*)?", "none"),
     (_READ_VERBS, r"/.*", "read"),
-    ("POST", r"/v1/collections/[^/]+/search|/v1/compare|/[^/]+-similar-images", "read"),
+    ("POST", r"/v1/collections/[^/]+/(search|exports)|/v1/compare|/[^/]+-similar-images", "read"),
 )
 """(HTTP methods, paths, required access). The first match applies; without a match, ``write`` is required."""
 

@@ -310,7 +310,7 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def parameter(_: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
-        name, limits = str(first["loc"][-1]), first.get("ctx", {})
+        name, limits = str(first["loc"][1] if len(first["loc"]) > 2 else first["loc"][-1]), first.get("ctx", {})
         limit = {"limit": next(iter(limits.values()))} if first["type"].endswith("_equal") else {}
         detail = f"{name}: {validation.message(first)}"
         return Problem("invalid_parameter", detail, hint=validation.HINT, field=name, **limit).response()

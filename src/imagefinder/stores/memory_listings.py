@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Protocol
 
 from imagefinder.core.listing import (
     BY_ID,
@@ -24,8 +25,7 @@ from imagefinder.stores import validation
 
 
 class _Stored(Protocol):
-    @property
-    def record(self) -> ImageRecord: ...
+    record: ImageRecord
 
 
 class ListingsInMemory:
@@ -69,6 +69,20 @@ class ListingsInMemory:
         with self._open():
             values = [value for one in self._selected(selection) for value in group_values(listing_row(one), by)]
         return merged(Counter(values).items(), by, after, limit)
+
+    def edit_metadata(self, ids: Sequence[str], edit: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> int:
+        """Replace the metadata of the images that exist; returns how many changed."""
+        changed = {}
+        with self._open():
+            for image_id in validation.valid_ids(ids):
+                if image_id in self._images:
+                    old = validation.normalise_image(self._images[image_id].record)
+                    new = validation.normalise_image(replace(old, metadata=edit(old.metadata)))
+                    if new.metadata != self._images[image_id].record.metadata:
+                        changed[image_id] = new
+            for image_id, record in changed.items():
+                self._images[image_id].record = record
+        return len(changed)
 
     def _selected(self, selection: Selection) -> list[ImageRecord]:
         return [

@@ -94,7 +94,7 @@ def normalise_image(image: ImageRecord) -> ImageRecord:
             raise InputError(f"the {name} of image {image.id!r} must be an integer of at least 0, not {number!r}")
     return replace(
         image,
-        metadata=json.loads(metadata_text(image)),
+        metadata=json.loads(metadata_text(image.id, image.metadata)),
         file_metadata=normalise_file_metadata(image.id, image.file_metadata),
     )
 
@@ -118,8 +118,10 @@ def normalise_file_metadata(image_id: str, found: FileMetadata) -> FileMetadata:
     return replace(found, properties=json.loads(check_text(f"file metadata of image {image_id!r}", text)))
 
 
-def stamped(entries: Sequence[Entry]) -> list[Entry]:
-    """The entries with the present time as the time of adding."""
+def stamped(entries: list[Entry], *, copied: bool) -> list[Entry]:
+    """The entries with the present time as the time of adding, unless they are ``copied``."""
+    if copied:
+        return entries
     now = time.time()
     return [replace(entry, image=replace(entry.image, added_at=now)) for entry in entries]
 
@@ -135,17 +137,17 @@ def check_position(position: ListPosition | None) -> None:
             check_text("position", text)
 
 
-def metadata_text(image: ImageRecord) -> str:
+def metadata_text(image_id: str, metadata: Mapping[str, object]) -> str:
     """Encode the metadata of an image as JSON.
 
     Raises:
         InputError: the metadata are not a JSON object.
     """
     try:
-        written = json.dumps(dict(image.metadata), allow_nan=False, ensure_ascii=False)
+        written = json.dumps(dict(metadata), allow_nan=False, ensure_ascii=False)
     except (TypeError, ValueError, RecursionError) as error:
-        raise InputError(f"the metadata of image {image.id!r} are not a JSON object: {error}") from error
-    return check_text(f"metadata of image {image.id!r}", written)
+        raise InputError(f"the metadata of image {image_id!r} are not a JSON object: {error}") from error
+    return check_text(f"metadata of image {image_id!r}", written)
 
 
 def normalise_entries(entries: Sequence[Entry]) -> list[Entry]:

@@ -21,7 +21,7 @@ from imagefinder.server.keys.folders import FolderKeys
 from imagefinder.server.state import FILE_NAME
 
 PUBLIC = {"/", "/docs", "/docs.css", "/openapi.json", "/health", "/health/live", "/health/ready"}
-READING_POSTS = {"/v1/collections/{collection}/search", "/v1/compare"}
+READING_POSTS = {f"/v1/collections/{{collection}}/{name}" for name in ("search", "exports")} | {"/v1/compare"}
 """Routes with the method POST that a read-only key may use, besides the original endpoints: nothing is stored."""
 
 WHOLE_SERVER = {"/metrics"}

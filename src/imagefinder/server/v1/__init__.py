@@ -11,6 +11,7 @@ from imagefinder.server.v1 import (
     explanations,
     images,
     info,
+    listings,
     location,
     previews,
     removals,
@@ -19,6 +20,6 @@ from imagefinder.server.v1 import (
 )
 
 router = APIRouter()
-_IMAGES = (info, collections, images, location, previews, removals)
+_IMAGES = (info, collections, listings, images, location, previews, removals)
 for _resource in (*_IMAGES, search, similar, explanations, compare, duplicates):
     router.include_router(_resource.router)

@@ -13,7 +13,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from imagefinder.collection import Collection
-from imagefinder.core.answers import Image, ImagePage
+from imagefinder.core.answers import Image
 from imagefinder.core.errors import MetadataError, UnknownImageError
 from imagefinder.core.jobs import Job
 from imagefinder.core.metadata import MAX_ID_BYTES, check_metadata
@@ -27,8 +27,8 @@ from imagefinder.server.json_text import parse_json
 from imagefinder.server.request_context import link
 from imagefinder.server.service import Service, ServiceDep
 from imagefinder.server.upload import FIELD, FORM, JSON
-from imagefinder.server.v1 import cursor, request_images, requests
-from imagefinder.server.v1.answers import image_answer, image_answers, respond
+from imagefinder.server.v1 import request_images, requests
+from imagefinder.server.v1.answers import image_answer, respond
 from imagefinder.server.v1.collections import Name
 from imagefinder.server.v1.request_images import RequestImage
 
@@ -99,49 +99,6 @@ _PUT_BODY: dict[str, Any] = {
 
 
 router = APIRouter(tags=["images"], prefix="/v1/collections/{collection}", route_class=FairRoute)
-
-
-@router.get(
-    "/images",
-    operation_id="list_images",
-    summary="List the images of a collection",
-    description="Ordered by id, page by page; optionally only those that match a filter.",
-    response_model=ImagePage,
-    response_description="A page of images.",
-    responses=responses(
-        [
-            *("unknown_collection", "malformed_json", "invalid_parameter", "invalid_filter"),
-            *("store_error", "internal_error"),
-        ]
-    ),
-)
-def list_images(
-    *,
-    service: ServiceDep,
-    collection: Name,
-    limit: cursor.Limit = cursor.DEFAULT_LIMIT,
-    after: cursor.Cursor = "",
-    filter: Annotated[  # noqa: A002 - the name of the query parameter
-        str,
-        Query(
-            max_length=4000,
-            description="Metadata filter, as JSON; see the guide on filters.",
-            examples=['{"shop": "north"}'],
-        ),
-    ] = "",
-    contains: Annotated[
-        str, Query(max_length=1000, description="Only images whose id or metadata contain this text.")
-    ] = "",
-) -> JSONResponse:
-    found = service.collections.get(collection).images(
-        after=cursor.read(after),
-        limit=limit + 1,
-        where=parse_json(filter, "filter") if filter else None,
-        contains=contains,
-    )
-    page, more = found[:limit], len(found) > limit
-    images = image_answers(collection, page, places=service.settings.places)
-    return respond(ImagePage(images, cursor.make(page[-1].id) if more else None))
 
 
 @router.get(
@@ -225,8 +182,11 @@ def delete_image(
         bool, Query(description="Record the removal. If false, a job that finds the file adds the image again.")
     ] = True,
 ) -> Response:
-    if not service.collections.get(collection).remove(image_id, remember=remember):
+    opened = service.collections.get(collection)
+    records = opened.records([opened.resolve(image_id)])
+    if not opened.remove(image_id, remember=remember):
         raise UnknownImageError(image_id)
+    service.discard_previews(records.values())
     return Response(status_code=204)
 
 

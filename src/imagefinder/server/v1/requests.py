@@ -34,6 +34,10 @@ MAX_ID_REFERENCE = 16_384
 """Largest length of an id in a search request, characters. Ids of images on disk are paths, which are shorter."""
 
 MAX_URL = 8192
+MAX_IDS = 10_000
+"""Largest number of images that one request changes or exports."""
+
+MAX_TAGS = 100
 MAX_PAGE = 1000
 PAGE = 100
 
@@ -330,6 +334,38 @@ class PutImageRequest(RequestModel):
         return self
 
 
+Ids = Annotated[
+    list[Annotated[str, Field(min_length=1, max_length=MAX_ID_REFERENCE)]],
+    Field(max_length=MAX_IDS, fail_fast=True, description="Ids of images."),
+]
+Tags = Annotated[list[Annotated[str, Field(max_length=1000)]], Field(max_length=MAX_TAGS, fail_fast=True)]
+
+
+class RemoveRequest(RequestModel):
+    """Images to delete from a collection."""
+
+    ids: Ids
+    remember: Annotated[
+        StrictBool,
+        Field(description="Record the removals. If false, a job that finds the files adds the images again."),
+    ] = True
+
+
+class TagRequest(RequestModel):
+    """Tags to add to images, and tags to remove from them."""
+
+    ids: Ids
+    add: Annotated[Tags, Field(description="Tags to add.")] = []
+    remove: Annotated[Tags, Field(description="Tags to remove.")] = []
+
+
+class ExportRequest(RequestModel):
+    """Images to list in a file."""
+
+    ids: Ids
+    format: Annotated[Literal["csv", "json"], Field(description="Format of the file.")] = "csv"
+
+
 def read(model: type[M], data: object) -> M:
     """Validate the data of a request.
 
@@ -363,10 +399,16 @@ def _exactly_one(form: BaseModel, names: tuple[str, ...]) -> None:
         raise ValueError(f"exactly one of {', '.join(names)} is required, not {' and '.join(given) or 'none'}")
 
 
+_BODIES: tuple[type[RequestModel], ...] = (
+    *(SearchRequest, MultiSearchRequest, CompareRequest, PutImageRequest),
+    *(RemoveRequest, TagRequest, ExportRequest),
+)
+
+
 def components() -> dict[str, Any]:
     """Name -> JSON schema of each request body, for the OpenAPI description."""
     found: dict[str, Any] = {}
-    for model in (SearchRequest, MultiSearchRequest, CompareRequest, PutImageRequest):
+    for model in _BODIES:
         schema = model.model_json_schema(ref_template=REF)
         found |= schema.pop("$defs", {})
         found[model.__name__] = schema

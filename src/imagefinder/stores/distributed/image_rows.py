@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -95,7 +95,7 @@ def insert_images(
 
 def _row(entry: Entry, key: int, stored: StoredBytes, added_at: float) -> tuple[Any, ...]:
     image = entry.image
-    metadata = validation.metadata_text(image)
+    metadata = validation.metadata_text(image.id, image.metadata)
     thumbnail = codec.thumbnail_checksum(image.id, entry.thumbnail) if entry.thumbnail else None
     values = (
         *(image.id, image.uri, image.sha256, image.size_bytes, image.width, image.height, image.format),
@@ -197,6 +197,33 @@ def update_location(connection: Connection, collection: int, image_id: str, uri:
             "UPDATE images SET uri = %b, stamp = %b, checksum = %s WHERE collection = %s AND id = %b",
             [uri.encode(), stamp.encode(), codec.record_checksum(values), collection, image_id.encode()],
         )
+
+
+def edit_metadata(
+    connection: Connection,
+    collection: int,
+    ids: Sequence[str],
+    edit: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+) -> int:
+    """Replace the metadata of the images that exist; returns how many changed.
+
+    Raises:
+        CollectionCorruptError: the checksum of a record is wrong.
+    """
+    changed = []
+    for row in _select(connection, collection, "id = ANY(%b) ORDER BY id FOR UPDATE", [encoded(ids)]):
+        values = checked(row)
+        text = validation.metadata_text(values[0], edit(_parsed(values[0], values[9])))
+        if text != values[9]:
+            values[9] = text
+            checksum = codec.record_checksum(values)
+            changed.append((text, sql_filter.tags_of(text), checksum, collection, values[0].encode()))
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            "UPDATE images SET metadata = %s, tags = %s::jsonb, checksum = %s WHERE collection = %s AND id = %b",
+            changed,
+        )
+    return len(changed)
 
 
 def read_status(connection: Connection, collection: int, ids: Sequence[str]) -> dict[str, ImageStatus]:

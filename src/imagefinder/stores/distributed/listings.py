@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Concatenate, ParamSpec, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from imagefinder.core.filters import Filter
 from imagefinder.core.listing import BY_ID, EVERYTHING, Group, GroupBy, ListPosition, Order, Selection, merged
@@ -74,6 +74,11 @@ class Listings(FileMetadataTable):
         else:
             counts = self._read(listing_rows.read_counts, by, selection)
         return merged(counts, by, after, limit)
+
+    def edit_metadata(self, ids: Sequence[str], edit: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> int:
+        """Replace the metadata of the images that exist; returns how many changed."""
+        valid = validation.valid_ids(ids)
+        return self._write(image_rows.edit_metadata, valid, edit) if valid else 0
 
     def copies(self, sha256: str) -> list[ImageRecord]:
         """The images with these bytes, ordered by id."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import takewhile
 from typing import Any
 
@@ -57,7 +57,7 @@ def insert_image(database: sqlite3.Connection, entry: Entry) -> int:
         image.format,
         image.source,
         image.stamp,
-        validation.metadata_text(image),
+        validation.metadata_text(image.id, image.metadata),
         image.added_at,
         codec.thumbnail_checksum(image.id, entry.thumbnail) if entry.thumbnail else None,
     )
@@ -174,6 +174,28 @@ def update_location(database: sqlite3.Connection, image_id: str, uri: str, stamp
             "UPDATE images SET uri = ?, stamp = ?, checksum = ? WHERE id = ?",
             (uri, stamp, codec.record_checksum(values), image_id),
         )
+
+
+def edit_metadata(
+    database: sqlite3.Connection, ids: Sequence[str], edit: Callable[[Mapping[str, Any]], Mapping[str, Any]]
+) -> int:
+    """Replace the metadata of the images that exist; returns how many changed.
+
+    Raises:
+        CollectionCorruptError: the checksum of a record is wrong.
+    """
+    changed = []
+    for some in chunks(ids):
+        query = f"SELECT {_RECORD} FROM images WHERE id IN ({', '.join('?' * len(some))})"  # noqa: S608 - names
+        for row in database.execute(query, some):
+            values = _checked(row)
+            old = _parsed(values[0], values[9])
+            text = validation.metadata_text(values[0], edit(old))
+            if text != values[9]:
+                values[9] = text
+                changed.append((text, codec.record_checksum(values), values[0]))
+    database.executemany("UPDATE images SET metadata = ?, checksum = ? WHERE id = ?", changed)
+    return len(changed)
 
 
 def read_status(database: sqlite3.Connection, ids: Sequence[str]) -> dict[str, ImageStatus]:

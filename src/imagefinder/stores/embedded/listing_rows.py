@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -79,6 +79,12 @@ class ListingLookups:
                 counts = _counts(database, by, selection)
         return merged(((str(value), number) for value, number in counts), by, after, limit)
 
+    def edit_metadata(self, ids: Sequence[str], edit: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> int:
+        """Replace the metadata of the images that exist; returns how many changed."""
+        valid = validation.valid_ids(ids)
+        with self._connections.writing() as database:
+            return image_rows.edit_metadata(database, valid, edit)
+
 
 def write_due(connections: Connections) -> None:
     """Write the rows of the images that are due.
@@ -101,24 +107,21 @@ def _write_some(database: sqlite3.Connection) -> int:
         " ORDER BY listing_due.image LIMIT ?",
         (_DUE,),
     ).fetchall()
-    write(database, [(key, image_rows.record_of(row)) for key, *row in rows])
+    for key, *row in rows:
+        write(database, key, image_rows.record_of(row))
     return len(rows)
 
 
-def write(database: sqlite3.Connection, images: Sequence[tuple[int, ImageRecord]]) -> None:
-    """Write the rows of images: their keys and records."""
-    keys = [(key,) for key, _ in images]
+_WRITE = f"INSERT INTO listing (image, id, {', '.join(COLUMNS)}) VALUES ({', '.join('?' * (len(COLUMNS) + 2))})"  # noqa: S608
+
+
+def write(database: sqlite3.Connection, key: int, record: ImageRecord) -> None:
+    """Write the rows of an image with this key."""
     for table in ("listing", "tags", "listing_due"):
-        database.executemany(f"DELETE FROM {table} WHERE image = ?", keys)  # noqa: S608 - our own names
-    tags: list[tuple[str, int]] = []
-    values: list[tuple[Any, ...]] = []
-    for key, record in images:
-        properties = listing_row(record)
-        values.append((key, record.id, *(getattr(properties, name) for name in COLUMNS)))
-        tags += [(tag, key) for tag in properties.tags]
-    marks = ", ".join("?" * (len(COLUMNS) + 2))
-    database.executemany(f"INSERT INTO listing (image, id, {', '.join(COLUMNS)}) VALUES ({marks})", values)  # noqa: S608
-    database.executemany("INSERT INTO tags (tag, image) VALUES (?, ?)", tags)
+        database.execute(f"DELETE FROM {table} WHERE image = ?", (key,))  # noqa: S608 - our own names
+    row = listing_row(record)
+    database.execute(_WRITE, (key, record.id, *(getattr(row, name) for name in COLUMNS)))
+    database.executemany("INSERT INTO tags (tag, image) VALUES (?, ?)", [(tag, key) for tag in row.tags])
 
 
 def _page(

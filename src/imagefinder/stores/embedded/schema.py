@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import time
 from collections.abc import Callable
@@ -346,8 +347,8 @@ def prepare(database: sqlite3.Connection, folder: Path, *, create: bool) -> None
         # Another process may have created the tables meanwhile; a killed one leaves an empty file.
         if not _is_collection(database, folder):
             for statement in TABLES:
-                # Without indentation, the definitions fit into the first page, which recovery can replace.
-                database.execute(" ".join(statement.split()))
+                # Without white space, the definitions fit into the first page, which recovery can replace.
+                database.execute(re.sub(r" *([(),=]) *", r"\1", " ".join(statement.split())))
             database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             database.execute(f"PRAGMA user_version = {FORMAT}")
         database.execute("COMMIT")

@@ -130,9 +130,7 @@ class EmbeddedStore(Lookups):
         Raises:
             FingerprintMismatchError: another process has since registered a method differently.
         """
-        plain = validation.normalise_entries(entries)
-        if not copied:
-            plain = validation.stamped(plain)
+        plain = validation.stamped(validation.normalise_entries(entries), copied=copied)
         encoded = [feature_rows.encode(entry.image.id, entry.features) for entry in plain]
         of_thumbnails = [thumbnail_rows.encode(entry.image.id, entry.thumbnail_features) for entry in plain]
         gone = validation.valid_ids(replacing)
@@ -144,16 +142,15 @@ class EmbeddedStore(Lookups):
                 self._check_features(entry.features, methods)
             image_rows.delete_images(database, gone)
             removal_rows.clear_removals(database, [entry.image for entry in plain])
-            keys = []
             for entry, blobs, of_thumbnail in zip(plain, encoded, of_thumbnails, strict=True):
-                keys.append(key := image_rows.insert_image(database, entry))
+                key = image_rows.insert_image(database, entry)
                 thumbnail_rows.insert(database, key, of_thumbnail)
                 file_metadata_rows.insert(database, key, entry.image.id, entry.image.file_metadata)
                 kept_rows.insert(database, key, entry.image.id, entry.kept)
+                listing_rows.write(database, key, entry.image)
                 feature_rows.insert_features(database, key, blobs, methods)
                 if not entry.image.sha256:
                     sample_rows.insert_contents(database, key, entry.image.id, blobs, methods)
-            listing_rows.write(database, list(zip(keys, (entry.image for entry in plain), strict=True)))
 
     def put_features(self, image_id: str, features: Mapping[str, Features]) -> None:
         """Add or replace features of a stored image in one durable transaction.
@@ -243,9 +240,8 @@ class EmbeddedStore(Lookups):
 
     def records(self, ids: Sequence[str]) -> dict[str, ImageRecord]:
         """The records of the images that exist, by id."""
-        valid = validation.valid_ids(ids)
         with self._connections.reading() as database:
-            return image_rows.read_records(database, valid)
+            return image_rows.read_records(database, validation.valid_ids(ids))
 
     def thumbnails(self, ids: Sequence[str]) -> dict[str, bytes]:
         """The JPEG thumbnails of the images that exist, by id; empty for an image without one."""

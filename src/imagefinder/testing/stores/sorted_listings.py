@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -170,3 +172,25 @@ class SortedListingSuite(StoreFixtures):
         assert [one.id for one in other.listing(order=Order("name"))] == ["a"]
         other.put([entry("b", 2, methods=[], format="PNG")])
         assert store.groups("format") == [Group("JPEG", 1), Group("PNG", 1)]
+
+    def test_metadata_are_edited(self, store: Store) -> None:
+        """Edited metadata are stored, listed and filtered; an error changes nothing."""
+        store.put([entry(f"{n}", n, metadata={"n": n, "tags": ["a"]}) for n in range(5)])
+        store.put([entry("nul\0", 9, metadata={"text": "nul\0"})])
+        records = store.images()
+
+        def edit(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
+            return metadata if metadata.get("n") == 3 else {**metadata, "tags": ["b", "é"]}
+
+        assert store.edit_metadata(["1", "3", "nul\0", "unknown", "1"], edit) == 2
+        assert store.get("1").metadata == {"n": 1, "tags": ["b", "é"]}
+        assert store.groups("tag") == [Group("a", 4), Group("b", 2), Group("é", 2)]
+        assert [one.id for one in store.listing(Selection(tags=("é",)))] == ["1", "nul\0"]
+        assert store.matching(filters.parse({"tags": "b"})).keys() == {"1", "nul\0"}
+        changed = {one.id: one for one in store.images()}
+        assert all(replace(changed[one.id], metadata=one.metadata) == one for one in records)
+        assert store.check() == []
+        assert store.edit_metadata([], edit) == 0
+        with pytest.raises(InputError):
+            store.edit_metadata(["0", "1"], lambda old: {"n": float("nan")} if old["n"] else {})
+        assert store.get("0").metadata == {"n": 0, "tags": ["a"]}
