@@ -74,7 +74,7 @@ def models() -> str:
             else f"{p.size} x {p.size}"
         )
         lines.append(
-            f"| {model.name} | {'yes' if model.auto else 'no'} | {', '.join(model.purpose)} | [{place}]({model.homepage}) `{source.filename}` | "
+            f"| {model.name}{' (never run)' if model.untested else ''} | {'yes' if model.auto else 'no'} | {', '.join(model.purpose)} | [{place}]({model.homepage}) `{source.filename}` | "
             f"{version} | {model.size_bytes / 1e6:.0f} MB | {model.licence} | "
             f"{model.sha256 or 'taken from the hub at the first download, then pinned'} | {resize}, {p.interpolation}, "
             f"mean {p.mean}, std {p.std} | {model.features.kind}, {model.features.dim} x {model.features.dtype} |"

@@ -330,10 +330,11 @@ def network(model: ModelSpec, settings: Settings) -> Method:
 
 
 def _words(name: str, model: ModelSpec, cache: ModelCache) -> TextEncoder | None:
-    """The words of a network with a classifier; ``None`` for other networks."""
+    """The words of a shipped network with a classifier; ``None`` for others, whose classes are not known."""
     from imagefinder.extractors.classifier import TENSORS, ClassifierWords
+    from imagefinder.models.catalogue import MODELS
 
-    if model.architecture not in TENSORS:
+    if model.architecture not in TENSORS or model != MODELS.get(name):
         return None
 
     def read() -> Mapping[str, Any]:

@@ -322,6 +322,20 @@ def test_a_missing_hash_is_recorded(machine: Machine, hub: Hub) -> None:
     assert machine.run("locate", sha256="")["error"] == "model_missing"
 
 
+def test_a_branch_is_pinned_to_its_first_commit(machine: Machine, hub: Hub) -> None:
+    assert machine.run("locate", sha256="", revision="main")["error"] == "model_missing"
+    assert machine.run("pull", sha256="", revision="main")["sha256"] == SHA256
+    assert machine.run("locate", sha256="", revision="main")["path"] == str(machine.snapshot)
+    machine.snapshot.unlink()
+    requested = len(hub.requests)
+    assert machine.run("pull", sha256="", revision="main")["path"] == str(machine.snapshot)
+    assert all(REVISION in one.path for one in hub.requests[requested:] if one.place == "hub")
+
+    machine.snapshot.unlink()
+    hub.files[KEY] = b"another file on the branch"
+    assert machine.run("pull", sha256="", revision="main")["error"] == "model_corrupt"
+
+
 def test_the_hash_of_a_wrong_download_is_not_recorded(machine: Machine, hub: Hub) -> None:
     hub.claimed[KEY] = "0" * 64
     assert machine.run("pull", sha256="")["error"] == "model_corrupt"

@@ -73,7 +73,7 @@ def test_efficientnet_lite0_from_image_to_vector(golden, lite0, name):
 
 
 @pytest.mark.parametrize("name", SEEDED["GOLDEN_PICTURES"])
-@pytest.mark.parametrize("model", sorted(MODELS))
+@pytest.mark.parametrize("model", sorted(name for name, model in MODELS.items() if not model.untested))
 def test_preprocessing_within_one_grey_level(golden, model, name):
     how = MODELS[model].preprocessing
     picture = SEEDED["picture"](name, *SEEDED["GOLDEN_PICTURES"][name])

@@ -6,6 +6,7 @@ Two ports, since the real hub redirects to a storage host of another origin, whe
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import threading
 from collections.abc import Iterator
@@ -33,6 +34,7 @@ class Hub:
 
     Attributes:
         files: ``owner/name/filename`` -> bytes, all at ``REVISION``.
+        licences: ``owner/name`` -> the licence that the hub states.
         claimed: SHA-256 the hub states for a file where it is not the true one.
         cuts: After how many bytes each of the next answers of the storage breaks off; ``None`` = not at all.
         statuses: Status of each of the next answers of the storage that shall fail.
@@ -44,6 +46,7 @@ class Hub:
 
     files: dict[str, bytes] = field(default_factory=dict)
     claimed: dict[str, str] = field(default_factory=dict)
+    licences: dict[str, str] = field(default_factory=dict)
     cuts: list[int | None] = field(default_factory=list)
     statuses: list[int] = field(default_factory=list)
     token: str = ""
@@ -96,8 +99,12 @@ def _server(hub: Hub, place: str) -> ThreadingHTTPServer:
                 self._store()
 
         def _resolve(self) -> None:
+            listed = re.fullmatch(r"/api/models/([^/]+/[^/]+)/revision/([^/]+)", self.path)
+            if listed:
+                self._list(listed[1], listed[2])
+                return
             match = re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", self.path)
-            key = f"{match[1]}/{match[3]}" if match and match[2] == REVISION else ""
+            key = f"{match[1]}/{match[3]}" if match and match[2] in {"main", REVISION} else ""
             if hub.token and self.headers.get("Authorization") != f"Bearer {hub.token}":
                 self._reply(401, {"X-Error-Code": "GatedRepo"})
             elif key not in hub.files:
@@ -116,6 +123,16 @@ def _server(hub: Hub, place: str) -> ThreadingHTTPServer:
                         "X-Xet-Refresh-Route": f"{hub.endpoint}/api/xet-read-token",
                     },
                 )
+
+        def _list(self, repository: str, revision: str) -> None:
+            names = [key.removeprefix(f"{repository}/") for key in hub.files if key.startswith(f"{repository}/")]
+            if not names or revision not in {"main", REVISION}:
+                self._reply(404, {"X-Error-Code": "RepoNotFound"})
+                return
+            card = {"license": hub.licences[repository]} if repository in hub.licences else {}
+            siblings = [{"rfilename": name} for name in sorted(names)]
+            body = json.dumps({"id": repository, "sha": REVISION, "cardData": card, "siblings": siblings})
+            self._reply(200, {"Content-Type": "application/json"}, body.encode())
 
         def _store(self) -> None:
             content = hub.files[self.path[1:].partition("?")[0]]

@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from imagefinder.cli import output
+from imagefinder.cli import model_adding, output
 from imagefinder.cli.command_group import CommandGroup, unwrapped
-from imagefinder.cli.session import MODEL, OK, JsonOption, settings
-from imagefinder.core.errors import InputError, ModelError, ModelMissingError
-from imagefinder.core.suggestions import did_you_mean
+from imagefinder.cli.model_choice import cache, catalogue, chosen, model_names
+from imagefinder.cli.session import MODEL, OK, JsonOption
+from imagefinder.core.errors import ModelError, ModelMissingError
 
 if TYPE_CHECKING:
-    from imagefinder.models.catalogue import ModelCatalogue, ModelSpec
-    from imagefinder.models.hub import ModelCache, ModelState
+    from imagefinder.models.hub import ModelState
 
 HELP = """\
 sift needs no weights, and those of efficientnet-lite0 are installed with imagefinder.
 
   imagefinder models list
   imagefinder models pull resnet50
+  imagefinder models add onnx-community/dinov2-small
   imagefinder models export resnet50 beit --output models.zip
   imagefinder models import models.zip
   imagefinder models verify"""
@@ -58,19 +58,16 @@ Exit codes: 0 all weights are intact; 4 a file is damaged, or a model named is n
 app = typer.Typer(
     name="models", cls=CommandGroup, no_args_is_help=True, add_completion=False, rich_markup_mode=None
 )
-
-
-def _model_names() -> list[str]:
-    from imagefinder import wiring  # noqa: PLC0415 - fast start
-    from imagefinder.core.settings import Settings  # noqa: PLC0415 - as above
-
-    return sorted(wiring.model_catalogue(Settings.load()))
+app.command("add", help=unwrapped(model_adding.ADD_HELP))(model_adding.add)
+app.command("show", help=unwrapped(model_adding.SHOW_HELP))(model_adding.show)
+app.command("remove", help=unwrapped(model_adding.REMOVE_HELP))(model_adding.remove)
+app.command("check", help=unwrapped(model_adding.CHECK_HELP))(model_adding.check)
 
 
 NamesArgument = Annotated[
     list[str],
     typer.Argument(
-        metavar="NAME", help="Name of a model; repeatable.", autocompletion=_model_names, show_default=False
+        metavar="NAME", help="Name of a model; repeatable.", autocompletion=model_names, show_default=False
     ),
 ]
 
@@ -78,8 +75,8 @@ NamesArgument = Annotated[
 @app.command("list", help=unwrapped(LIST_HELP))
 def list_models(context: typer.Context, *, as_json: JsonOption = False) -> None:
     """Print all models."""
-    cache = _cache(context)
-    rows = [(model, cache.state(model)) for model in _chosen(context, None)]
+    weights = cache(context)
+    rows = [(model, weights.state(model)) for model in chosen(context, None)]
     if as_json:
         output.document([{**_document(state), "licence": m.licence, "homepage": m.homepage} for m, state in rows])
         return
@@ -104,14 +101,14 @@ def pull(
     as_json: JsonOption = False,
 ) -> int:
     """Download the weights and report where they are."""
-    cache = _cache(context, write=True)
+    weights = cache(context, write=True)
     states: list[ModelState] = []
     problems: list[ModelError] = []
-    for model in _chosen(context, names):
+    for model in chosen(context, names):
         try:
             with output.counter(model.name, of_bytes=True) as progress:
-                cache.pull(model, progress=progress)
-            states.append(cache.state(model))
+                weights.pull(model, progress=progress)
+            states.append(weights.state(model))
         except ModelError as problem:
             problems.append(problem)
     return _report(states, problems, "installed", as_json=as_json)
@@ -129,9 +126,9 @@ def export(
     """Pack the weights and report the size of the file."""
     from imagefinder.models.bundle import export_bundle  # noqa: PLC0415 - fast start
 
-    models = _chosen(context, names)
+    models = chosen(context, names)
     with output.counter("packing", of_bytes=True) as progress:
-        export_bundle(_cache(context), models, file, progress)
+        export_bundle(cache(context), models, file, progress)
     written = file.stat().st_size
     if as_json:
         output.document({"file": str(file), "bytes": written, "models": [model.name for model in models]})
@@ -149,10 +146,10 @@ def import_(
     """Install the weights and report which models they belong to."""
     from imagefinder.models.bundle import import_bundle  # noqa: PLC0415 - fast start
 
-    cache = _cache(context, write=True)
+    weights = cache(context, write=True)
     with output.counter("unpacking", of_bytes=True) as progress:
-        names = import_bundle(cache, file, progress, catalogue=_catalogue(context))
-    states = [cache.state(model) for model in _chosen(context, names)]
+        names = import_bundle(weights, file, progress, catalogue=catalogue(context))
+    states = [weights.state(model) for model in chosen(context, names)]
     return _report(states, [], "installed", as_json=as_json)
 
 
@@ -164,46 +161,22 @@ def verify(
         typer.Argument(
             metavar="NAME",
             help="Name of a model; repeatable. Default: all installed models.",
-            autocompletion=_model_names,
+            autocompletion=model_names,
         ),
     ] = None,
     as_json: JsonOption = False,
 ) -> int:
     """Verify the weights and report the result."""
-    cache = _cache(context)
+    weights = cache(context)
     states: list[ModelState] = []
     problems: list[ModelError] = []
-    for model in _chosen(context, names):
+    for model in chosen(context, names):
         try:
-            states.append(cache.verify(model))
+            states.append(weights.verify(model))
         except ModelError as problem:
             if names or not isinstance(problem, ModelMissingError):
                 problems.append(problem)
     return _report(states, problems, "intact", as_json=as_json)
-
-
-def _cache(context: typer.Context, *, write: bool = False) -> ModelCache:
-    from imagefinder import wiring  # noqa: PLC0415 - fast start
-
-    chosen = settings(context)
-    if write:
-        chosen.folder("models")
-    return wiring.model_cache(chosen)
-
-
-def _catalogue(context: typer.Context) -> ModelCatalogue:
-    from imagefinder import wiring  # noqa: PLC0415 - fast start
-
-    return wiring.model_catalogue(settings(context))
-
-
-def _chosen(context: typer.Context, names: Sequence[str] | None) -> list[ModelSpec]:
-    catalogue = _catalogue(context)
-    for name in names or ():
-        if name not in catalogue:
-            hint = did_you_mean(name, catalogue, otherwise=f"available models: {', '.join(catalogue)}")
-            raise InputError(f"unknown model {name!r}", hint=hint)
-    return [catalogue[name] for name in dict.fromkeys(names or catalogue)]
 
 
 def _report(states: Sequence[ModelState], problems: Sequence[ModelError], status: str, *, as_json: bool) -> int:

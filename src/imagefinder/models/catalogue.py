@@ -34,7 +34,7 @@ class HubFile:
 
     Attributes:
         repository: ``owner/name``.
-        revision: Commit, 40 hexadecimal digits.
+        revision: Commit, 40 hexadecimal digits; or a branch, whose commit is recorded at the first download.
         filename: Path inside the repository.
     """
 
@@ -135,8 +135,8 @@ class TextTower:
     """The part of a model that turns words into vectors comparable with those of images.
 
     Attributes:
-        filename: ONNX graph, next to the weight file of the images.
-        tokenizer: ``tokenizer.json``, next to it.
+        filename: ONNX graph, a path in the source of the weight file.
+        tokenizer: ``tokenizer.json``, a path in the same source.
         output: Name of the output with the vectors.
         length: Number of tokens that the graph takes; texts are padded or truncated to it.
         padding: Id of the token that pads.
@@ -220,6 +220,9 @@ class ModelCatalogue(Mapping[str, ModelSpec]):
                     self._read[path] = description.read(path, shipped=folder == SHIPPED)
                 return self._read[path]
         raise KeyError(name)
+
+    def __contains__(self, name: object) -> bool:
+        return any(name in _names(folder) for folder in self._folders())
 
     def __iter__(self) -> Iterator[str]:
         return iter(dict.fromkeys(name for folder in self._folders() for name in _names(folder)))

@@ -201,8 +201,8 @@ class _Reader:
         if kind == "repository":
             if not re.fullmatch(r"[\w.-]+/[\w.-]+", values["repository"], re.ASCII):
                 raise weights.error("repository", f"is {values['repository']!r}, not owner/name")
-            if not re.fullmatch(r"[0-9a-f]{40}", values["revision"]):
-                raise weights.error("revision", "is not a commit of 40 hexadecimal digits")
+            if not re.fullmatch(r"[\w.-]{1,100}", values["revision"], re.ASCII):
+                raise weights.error("revision", "is not a commit, a tag or a branch")
             return HubFile(values["repository"], values["revision"], file)
         if kind == "package":
             return PackageFile(values["package"], values["module"], file)

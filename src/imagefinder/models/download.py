@@ -23,7 +23,7 @@ from imagefinder.core.network_environment import proxy_for, tls_context
 from imagefinder.models import hub_environment
 from imagefinder.models.catalogue import HubFile, UrlFile
 from imagefinder.models.description import MAX_BYTES
-from imagefinder.models.files import Progress, file_sha256, is_sha256
+from imagefinder.models.files import Progress, file_sha256, is_commit, is_sha256
 
 TRIES = 4
 """Number of consecutive attempts without a received byte before a download fails."""
@@ -40,10 +40,12 @@ class RemoteFile:
     Attributes:
         sha256: SHA-256, hexadecimal; empty if the hub does not provide it.
         size_bytes: Size of the file.
+        commit: Commit that the file was looked up at.
     """
 
     sha256: str
     size_bytes: int
+    commit: str
 
 
 def fetch_metadata(name: str, source: HubFile) -> RemoteFile:
@@ -53,10 +55,15 @@ def fetch_metadata(name: str, source: HubFile) -> RemoteFile:
         HubUnreachableError: no connection, offline mode, or a temporary hub error.
         ModelError: the hub denies access, does not have the file, or is not a model hub.
     """
-    with _translated_errors(name, source), _client(hub_environment.metadata_timeout()) as client:
-        headers = _head(client, _url(source)).headers
+    with translated_errors(name, source), hub_client(hub_environment.metadata_timeout()) as client:
+        headers = _head(client, address(source)).headers
     size = headers.get("X-Linked-Size") or headers.get("Content-Length") or ""
-    if headers.get("X-Repo-Commit") != source.revision or not (size.isascii() and size.isdigit()):
+    commit = headers.get("X-Repo-Commit") or ""
+    if (
+        (commit != source.revision and is_commit(source.revision))
+        or not is_commit(commit)
+        or not (size.isascii() and size.isdigit())
+    ):
         raise ModelError(
             f"cannot download the weights of {name}: {hub_environment.endpoint()} does not respond like a model "
             "hub",
@@ -64,7 +71,7 @@ def fetch_metadata(name: str, source: HubFile) -> RemoteFile:
         )
     # The ETag of a large file is its SHA-256, that of a small one a git hash.
     etag = (headers.get("X-Linked-Etag") or headers.get("ETag") or "").removeprefix("W/").strip('"')
-    return RemoteFile(etag if is_sha256(etag) else "", int(size))
+    return RemoteFile(etag if is_sha256(etag) else "", int(size), commit)
 
 
 # wide: source, expected hash and destination are separate values of its only caller.
@@ -99,10 +106,10 @@ def download(
     """
     partial = scratch / f"{sha256}.imagefinder.incomplete"
     lock = filelock.FileLock(scratch / f"{sha256}.imagefinder.lock")
-    with _translated_errors(name, source), lock, _client(hub_environment.download_timeout()) as client:
+    with translated_errors(name, source), lock, hub_client(hub_environment.download_timeout()) as client:
         if target.is_file():
             return  # another process has downloaded it
-        _fill(client, partial, _url(source), size_bytes, progress)
+        _fill(client, partial, address(source), size_bytes, progress)
         actual = file_sha256(partial)
         if actual != sha256:
             partial.unlink()
@@ -186,12 +193,13 @@ def _save(name: str, url: str, partial: Path, progress: Progress | None) -> None
         raise httpx2.RemoteProtocolError("the response ended early")
 
 
-def _url(source: HubFile) -> str:
+def address(source: HubFile) -> str:
+    """Address of a file on the hub."""
     path = f"{source.repository}/resolve/{quote(source.revision, safe='')}/{quote(source.filename)}"
     return f"{hub_environment.endpoint()}/{path}"
 
 
-def _client(timeout: float) -> httpx2.Client:
+def hub_client(timeout: float) -> httpx2.Client:
     """An HTTP client with the hub's token, which httpx2 drops when a redirect leads to another origin."""
     headers = {"User-Agent": f"imagefinder/{version('imagefinder')}", "Accept-Encoding": "identity"}
     if token := hub_environment.token():
@@ -270,7 +278,7 @@ def _stream(
 
 
 @contextmanager
-def _translated_errors(name: str, source: HubFile) -> Iterator[None]:
+def translated_errors(name: str, source: HubFile) -> Iterator[None]:
     """Raise errors of the transfer as ``ModelError``, with a hint."""
     endpoint = hub_environment.endpoint()
     offline = "imagefinder models export on a machine that has the weights, then imagefinder models import here"

@@ -23,6 +23,11 @@ def is_sha256(value: object) -> TypeGuard[str]:
     return isinstance(value, str) and re.fullmatch(r"[0-9a-f]{64}", value) is not None
 
 
+def is_commit(revision: str) -> bool:
+    """Whether a revision of a repository is a commit, which always means the same files."""
+    return re.fullmatch(r"[0-9a-f]{40}", revision) is not None
+
+
 def file_sha256(path: Path) -> str:
     """Compute the SHA-256 of a file, hexadecimal.
 

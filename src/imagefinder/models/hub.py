@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import resources
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -18,7 +18,8 @@ from imagefinder.core.errors import ModelCorruptError, ModelError, ModelMissingE
 from imagefinder.core.files import write_atomically
 from imagefinder.models import hub_environment
 from imagefinder.models.catalogue import HubFile, LocalFile, ModelSpec, PackageFile, UrlFile
-from imagefinder.models.files import Progress, cached_sha256, file_sha256, is_sha256
+from imagefinder.models.description import MAX_BYTES
+from imagefinder.models.files import Progress, cached_sha256, file_sha256, is_commit, is_sha256
 
 Origin = Literal["bundle", "hub", "package", "url", "file", ""]
 
@@ -76,25 +77,32 @@ class ModelCache:
         Raises:
             ModelCorruptError: the recorded hash is damaged.
         """
-        if model.sha256:
-            return model.sha256
+        return model.sha256 or self._recorded(model)[0]
+
+    def _recorded(self, model: ModelSpec) -> tuple[str, str]:
+        """SHA-256 and commit of the first download; empty if they are not recorded."""
         record = self._record(model)
         try:
             content = json.loads(record.read_text(encoding="utf-8"))
-            source, sha256 = content["source"], content["sha256"]
+            source, sha256, commit = content["source"], content["sha256"], content.get("commit", "")
         except FileNotFoundError:
-            return ""
+            return "", ""
         except OSError as error:
             raise ModelError(
                 f"{record}, which contains the SHA-256 of {model.name}, cannot be read: {error.strerror}"
             ) from error
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise _damaged(model, record) from error
         if source != asdict(model.source):
-            return ""  # recorded for another revision
-        if not is_sha256(sha256):
+            return "", ""  # recorded for another revision
+        if not is_sha256(sha256) or not isinstance(commit, str) or (commit and not is_commit(commit)):
             raise _damaged(model, record)
-        return sha256
+        return sha256, commit
+
+    def _at_commit(self, model: ModelSpec, source: HubFile) -> HubFile:
+        """The file at the commit of the first download, if the catalogue names a branch."""
+        commit = "" if is_commit(source.revision) else self._recorded(model)[1]
+        return replace(source, revision=commit) if commit else source
 
     def sha256(self, model: ModelSpec) -> str:
         """The expected SHA-256 of the weights, hexadecimal, for fingerprints.
@@ -154,6 +162,7 @@ class ModelCache:
         # Imported here because it needs an HTTP client.
         from imagefinder.models.download import download, fetch_metadata  # noqa: PLC0415
 
+        source = self._at_commit(model, source)
         sha256, remote = self.expected_sha256(model) or _blob_name(source), None
         if not sha256:
             remote = fetch_metadata(model.name, source)
@@ -176,6 +185,12 @@ class ModelCache:
                 f"{remote.sha256} instead of {sha256}; nothing was downloaded",
                 hint=f"if HF_ENDPOINT is set to a mirror, unset it{recorded}",
             )
+        if remote.size_bytes > MAX_BYTES:
+            raise ModelError(
+                f"{source.filename} of {source.repository} has {remote.size_bytes:,} bytes, more than "
+                f"{MAX_BYTES:,}, the limit for weight files; nothing was downloaded"
+            )
+        source = replace(source, revision=remote.commit)
         target = _snapshot(source)
         download(
             model.name,
@@ -186,7 +201,7 @@ class ModelCache:
             size_bytes=remote.size_bytes,
             progress=progress,
         )
-        self.save_sha256(model, sha256)
+        self.save_sha256(model, sha256, commit=source.revision)
         return target
 
     def _trust(self, model: ModelSpec, path: Path | None) -> None:
@@ -227,16 +242,25 @@ class ModelCache:
         self.save_sha256(model, sha256)
         return file.replace(target)
 
-    def save_sha256(self, model: ModelSpec, sha256: str) -> None:
+    def save_sha256(self, model: ModelSpec, sha256: str, *, commit: str = "") -> None:
         """Record the hash of a model whose hash is not in the catalogue.
+
+        Args:
+            model: The model.
+            sha256: SHA-256 of the weight file.
+            commit: Commit of the download, which is recorded if the catalogue names a branch.
 
         Raises:
             ModelError: the record cannot be written.
         """
-        if self.expected_sha256(model) == sha256:
+        source = model.source
+        content = {"source": asdict(source), "sha256": sha256}
+        if commit and isinstance(source, HubFile) and not is_commit(source.revision):
+            content["commit"] = commit
+        if self.expected_sha256(model) == sha256 and "commit" not in content:
             return
         record = self._record(model)
-        text = json.dumps({"source": asdict(model.source), "sha256": sha256}, indent=2)
+        text = json.dumps(content, indent=2)
         try:
             record.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(record, [text.encode()], mode=0o666)
@@ -260,7 +284,7 @@ class ModelCache:
         )
         candidates: list[tuple[Origin, Path | None]] = [(kept, self._imported(model))]
         if isinstance(source, HubFile):
-            candidates.append(("hub", _snapshot(source)))
+            candidates.append(("hub", _snapshot(self._at_commit(model, source))))
         elif isinstance(source, PackageFile):
             candidates.append(("package", _in_package(source)))
         for origin, path in candidates:

@@ -108,7 +108,13 @@ class Session:
                 f"the network takes other inputs than one batch of images in float32: {found}",
                 hint="use the graph of the image tower alone, in float32",
             )
-        return inputs[0].name, inputs[0].shape
+        shape = inputs[0].shape
+        if shape and (len(shape) != 4 or (isinstance(shape[1], int) and shape[1] != 3)):
+            raise ModelError(
+                f"the network takes an input of the shape {shape}, not images (batch, 3, height, width)",
+                hint="export the model for colour images with the channels first",
+            )
+        return inputs[0].name, shape
 
     def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Compute the output of a batch.
@@ -129,3 +135,33 @@ class Session:
         if not np.isfinite(output).all():
             raise ModelError("the network returned infinite or NaN values")
         return np.asarray(output, dtype=np.float32)
+
+
+def outputs(graph: bytes, batch: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+    """All outputs of a graph for a batch, by name, except those that are not float32.
+
+    Raises:
+        ModelError: the graph cannot be loaded, or cannot be run on this batch.
+    """
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    try:
+        session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # no common base class
+        raise ModelError(f"ONNX Runtime cannot load the network: {error}") from error
+    names = [one.name for one in session.get_outputs() if one.type == "tensor(float)"]
+    if not names:
+        raise ModelError("the network has no output in float32")
+    Session(graph, threads=1, output=names[0])  # checks the input
+    fixed = [side for side in session.get_inputs()[0].shape[2:] if isinstance(side, int)]
+    if any(side != batch.shape[2] for side in fixed):
+        raise ModelError(
+            f"the network takes images of {' x '.join(map(str, fixed))} pixels, but they are resized to "
+            f"{batch.shape[2]}",
+            hint="correct the size in the published preprocessing file",
+        )
+    try:
+        values = session.run(names, {session.get_inputs()[0].name: batch})
+    except Exception as error:
+        raise ModelError(f"ONNX Runtime cannot run the network: {error}") from error
+    return dict(zip(names, values, strict=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -10,6 +11,26 @@ import pytest
 from imagefinder.core.contracts import Extractor
 from imagefinder.core.features import Features, GlobalFeatures, LocalFeatures, RgbImage
 from imagefinder.core.fingerprint import Fingerprint
+
+
+def failures(extractor: Extractor) -> Iterator[tuple[str, str]]:
+    """Run every test of ``ExtractorSuite`` without pytest's command: (requirement, failure) for each.
+
+    The second text is empty for a test that passed.
+    """
+    suite = ExtractorSuite()
+    for name in sorted(name for name in dir(suite) if name.startswith("test_")):
+        test = getattr(suite, name)
+        marks = [mark for mark in getattr(test, "pytestmark", ()) if mark.name == "parametrize"]
+        title = (test.__doc__ or name).splitlines()[0]
+        failure = ""
+        for values in marks[0].args[1] if marks else [None]:
+            try:
+                test(extractor, values) if marks else test(extractor)
+            except Exception as error:
+                where = f"{values}: " if marks else ""
+                failure = failure or f"{where}{type(error).__name__}: {str(error).strip() or 'differs'}"
+        yield title, failure
 
 
 def textured_image(seed: int, height: int = 120, width: int = 160) -> RgbImage:

@@ -153,6 +153,15 @@ def test_the_fingerprint_needs_no_network_and_survives_json(lite0):
 
 
 @pytest.mark.parametrize(
+    ("name", "digest"),
+    [("resnet50", "f04e312a3685"), ("beit", "ce542b5e99e6"), ("efficientnet-lite0", "443803d019e0")],
+)
+def test_collections_of_earlier_versions_stay_valid(name, digest):
+    extractor = NetworkExtractor(MODELS[name], lambda: LITE0, lambda: "abc", threads=1)
+    assert extractor.fingerprint().digest == digest
+
+
+@pytest.mark.parametrize(
     "change",
     [
         {"resize_to": 240},

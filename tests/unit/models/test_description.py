@@ -70,7 +70,7 @@ def test_sources_of_weights(tmp_path, weights, source):
         ),
         (
             'file = "small.onnx"',
-            'repository = "a/b"\nrevision = "main"\nfile = "m.onnx"',
+            'repository = "a/b"\nrevision = "a b"\nfile = "m.onnx"',
             "revision is not a commit",
         ),
         ('file = "small.onnx"', 'url = "ftp://models.example/m.onnx"', "not an HTTP address"),

@@ -32,7 +32,7 @@ def beit_weights():
 
 
 def test_every_model_of_the_catalogue_has_a_builder():
-    for model in MODELS.values():
+    for model in (model for model in MODELS.values() if model.architecture != "onnx"):
         with pytest.raises(ModelCorruptError):
             graphs.build(model.architecture, {})
 
