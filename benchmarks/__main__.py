@@ -18,6 +18,7 @@ BENCHMARKS = (
         "copies",
         "duplicates",
         "calibration",
+        "word_search",
     ),
     "startup",
     "cluster",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tables import architecture, cluster, copies, quality, reference, scale, shortlists, speed
+from tables import architecture, cluster, copies, quality, reference, scale, shortlists, speed, words
 
 DOCS = Path(__file__).parent
 NOTE = "<!-- Written by docs/generate.py; change the code, then run: make docs -->\n\n"
@@ -42,6 +42,7 @@ PARTS = {
     "concepts/scale.md": (scale.stages, MEASURED),
     "concepts/shortlists.md": (shortlists.candidates, MEASURED),
     "concepts/service.md": (scale.under_load, MEASURED),
+    "concepts/words.md": (words.clothing, MEASURED),
     "guides/growing-past-one-machine.md": (cluster.sizing, MEASURED),
 }
 """Pages with a generated part between two marks."""

@@ -39,7 +39,7 @@ RENAMED = {
     r"\bimagefinder\.client\.jobs\b": "imagefinder.client.async_jobs",
     r"\bimagefinder\.client\.listings\b": "imagefinder.client.async_listings",
     r"(?m)^    AsyncTransport,\n": "",
-    r"\bimport AsyncTransport, ": "import ",
+    r"(?m)^(from imagefinder\.client\.transport import .*)\bAsyncTransport, ": r"\1",
     r"(?m)^(from imagefinder\.client\.transport import)": (
         r"from imagefinder.client.async_transport import AsyncTransport\n\1"
     ),

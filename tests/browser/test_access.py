@@ -117,6 +117,35 @@ def jobs(page: Any, crop: Any) -> None:
     page.get_by_text("Add images from URLs").click()
 
 
+def similar(page: Any, crop: Any) -> None:
+    page.goto(page.url.split("#")[0] + "#/c/default/similar?id=cat.jpg")
+    page.locator(".dense > li").first.wait_for()
+
+
+def strip(page: Any, crop: Any) -> None:
+    """Several queries, one of them not an image; small pictures."""
+    broken = {"name": "broken.jpg", "mimeType": "image/jpeg", "buffer": bytes(range(128, 256)) * 20}
+    page.set_input_files("input[type=file]", crop)
+    page.get_by_role("heading", name="1 match", exact=True).wait_for()
+    page.get_by_role("button", name="Small pictures").click()
+    page.get_by_text("New query", exact=True).click()
+    page.set_input_files("input[type=file]", [broken])
+    page.get_by_role("alert").wait_for()
+    page.get_by_role("navigation", name="Queries in this tab").get_by_role("button").first.wait_for()
+
+
+def keys(page: Any, crop: Any) -> None:
+    start(page, crop)
+    page.keyboard.press("?")
+    page.get_by_role("dialog", name="Keys").wait_for()
+
+
+def languages(page: Any, crop: Any) -> None:
+    start(page, crop)
+    page.get_by_role("button", name="Language: English").click()
+    page.get_by_role("dialog", name="Language").wait_for()
+
+
 def empty(page: Any, crop: Any) -> None:
     page.evaluate("fetch('v1/collections/nothing-yet', {method: 'PUT'})")
     page.goto(page.url.split("#")[0] + "#/c/nothing-yet/search")
@@ -140,6 +169,7 @@ VIEWS = {
         view.__name__: view
         for view in (start, empty, deleting, result, nothing, columns, library, details, duplicates, jobs, failed)
     },
+    **{view.__name__: view for view in (similar, strip, keys, languages)},
     **{f"inspector, {tab}": inspector(tab) for tab in ("Matches", "Overlay", "Heat map", "Drawing")},
 }
 

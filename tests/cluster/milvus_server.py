@@ -36,12 +36,13 @@ class MilvusProcess:
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="milvus-"))
+        self._port = 0
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
         """The location, as the setting ``vectors`` names it."""
-        return "milvus://127.0.0.1:19530"
+        return f"milvus://127.0.0.1:{self._port}"
 
     def start(self) -> None:
         """Start the server, and wait until it answers."""
@@ -49,11 +50,11 @@ class MilvusProcess:
         if not programs.exists():  # later, the ports of a killed server would look taken
             script = (
                 "import sys, milvus; config = milvus.MilvusServerConfig(data_dir=sys.argv[1]); config.resolve();"
-                "milvus._initialize_data_files(sys.argv[1])"
+                "milvus._initialize_data_files(sys.argv[1]); print(config.get('proxy_port'))"
             )
-            subprocess.run(
-                [sys.executable, "-W", "ignore", "-c", script, self.folder], check=True, timeout=SECONDS
-            )
+            command = [sys.executable, "-W", "ignore", "-c", script, self.folder]
+            done = subprocess.run(command, check=True, timeout=SECONDS, capture_output=True, text=True)
+            self._port = int(done.stdout)
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [programs / "milvus", "run", "standalone"],

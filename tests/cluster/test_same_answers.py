@@ -68,6 +68,23 @@ def queries():
     return [edited(path, EDITS[name]) for path, name in zip(paths[::9], list(EDITS) * 9, strict=False)]
 
 
+@pytest.mark.parametrize("where", [None, *FILTERS[:2]])
+@pytest.mark.parametrize("text", ["cat", "coffee cup", "alp valley", "artifact", "volcano"])
+def test_words(pair, text, where):
+    embedded, distributed = (one.search(text=text, where=where, k=20) for one in pair)
+    assert distributed.ids == embedded.ids
+    assert distributed.searched == embedded.searched
+    assert distributed.words.shown == embedded.words.shown
+    for ours, theirs in zip(distributed.hits, embedded.hits, strict=True):
+        assert ours.score == pytest.approx(theirs.score, abs=1e-5)
+
+
+def test_words_with_an_image(pair):
+    embedded, distributed = (one.search(PICTURES / "coffee.jpg", text="cat", k=5) for one in pair)
+    assert distributed.ids == embedded.ids
+    assert len(distributed.ids) == 5
+
+
 def both(pair, call):
     return call(pair[0]), call(pair[1])
 

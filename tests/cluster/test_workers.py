@@ -100,7 +100,7 @@ def check_complete(url: str, images: Path, done: subprocess.Popen[str], seconds:
     (job,) = json.loads(output)["jobs"]
     assert job["state"] == "succeeded", job
     result = job["result"]
-    assert result["added"] + result["unchanged"] == IMAGES, result
+    assert (result["added"], result["unchanged"]) == (IMAGES, 0), result  # also what a killed worker had stored
     assert (result["failed"], result["methods"]) == (1, ["sift"]), result
     assert [failure["id"] for failure in job["failures"]] == ["damaged.png"]
     with imagefinder.open(child(url, "shop"), settings=Settings()) as collection:
@@ -121,10 +121,7 @@ def test_a_killed_worker_loses_no_image(
         adding = add()
         until(lambda: "shop" in names(url) and count(url) > 20)
         one.kill()
-        killed_at = time.monotonic()
-        result = check_complete(url, images, adding)
-        assert result["unchanged"] < IMAGES / 2, result  # those that the killed worker had stored in its portion
-        assert time.monotonic() - killed_at > 0
+        check_complete(url, images, adding)
         assert two.stop() == 0
         assert "Traceback" not in two.log, two.log
         assert "Traceback" not in one.log, one.log

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -213,6 +214,23 @@ def test_a_catalogue_has_the_texts_and_placeholders_of_english(language: str) ->
     assert set(catalogue) - set(ENGLISH) - problems == set()
     for key in ENGLISH:
         assert placeholders(catalogue[key]) | {"count"} == placeholders(ENGLISH[key]) | {"count"}, key
+
+
+@pytest.mark.parametrize("language", set(CATALOGUES) - {"en"})
+def test_every_problem_of_the_server_has_a_title(language: str) -> None:
+    assert {f"problem.{code}" for code in KINDS} - set(CATALOGUES[language]) == set()
+
+
+def test_no_hint_tells_people_to_send_a_request() -> None:
+    """The page has its own hint for each problem whose hint names a request."""
+    unnamed = {"invalid_parameter"}  # of values that the page never sends
+    for path in (WEB.parent / "server").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Problem" and node.args:
+                hints = [ast.unparse(word.value) for word in node.keywords if word.arg == "hint"]
+                code = getattr(node.args[0], "value", None)
+                if any("GET /v1" in hint for hint in hints):
+                    assert code in unnamed or f"problem.{code}.hint" in ENGLISH, (path.name, code)
 
 
 @pytest.mark.parametrize("language", CATALOGUES)

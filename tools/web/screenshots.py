@@ -92,6 +92,14 @@ def library(page: Page, url: str) -> None:
     page.locator(".tile img").first.wait_for()
 
 
+def words(page: Page, url: str, text: str) -> None:
+    """Search with words."""
+    page.goto(url)
+    page.get_by_role("searchbox").fill(text)
+    page.get_by_role("searchbox").press("Enter")
+    page.locator(".dense img").first.wait_for()
+
+
 def shot(page: Page) -> Image.Image:
     """Take a screenshot after all requests have ended."""
     page.wait_for_load_state("networkidle")
@@ -129,6 +137,9 @@ def take(browser: Any, url: str, query: Path) -> Iterator[tuple[str, Image.Image
     page.keyboard.press("Escape")
     library(page, url)
     yield "page-collection", shot(page)
+    words(page, url, "cup of coffee")
+    page.set_viewport_size({**SCREEN, "height": 480})
+    yield "page-words", shot(page)
     page = browser.new_page(viewport=PHONE, color_scheme="dark")
     page.set_default_timeout(TIMEOUT_MS)
     yield "page-phone", phones(page, url, query)

@@ -5,20 +5,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, TypeVar
 
 from imagefinder.client.async_transport import AsyncTransport
-from imagefinder.client.transport import collection_path, drop_none
+from imagefinder.client.transport import Page, collection_path, drop_none
 from imagefinder.core.answers import Image, ImagePage
 from imagefinder.core.group_answers import ChangedImages, GroupPage, ImageGroup
 
 DEFAULT = "default"
-_PageT = TypeVar("_PageT", bound="_Page")
-
-
-class _Page(Protocol):
-    @property
-    def next_cursor(self) -> str | None: ...
+_PageT = TypeVar("_PageT", bound=Page)
 
 
 class AsyncClientListings:

@@ -188,7 +188,8 @@ class Collection(MaintainedCollection):
         for method in methods:
             self.store.register(method.extractor.fingerprint(), method.extractor.spec)
             features[method.name] = method.extractor.extract([decoded.rgb])
-        kept = self.previews.kept(data, uri)
+        in_srgb = self._methods.colours() == "srgb"
+        kept = self.previews.kept(data, uri, decoded.rgb if in_srgb else None)
         entry = Entry(record, features, thumbnail(decoded.rgb), kept=kept)
         self.store.put(ThumbnailIndexer(self.store, self.runtime).with_features([entry]))
         return self.store.get(image_id)

@@ -99,7 +99,7 @@ class PortionedAdd:
         return pipeline.run(self._items(collection, portion), progress=progress, stop=stop)
 
     def lacking(self, collection: Collection, portion: Portion) -> Lacking:
-        """What the collection lacks of a portion now; no image is read."""
+        """The images of a portion that the collection lacks now; none is read."""
         items = [item for item in self._items(collection, portion) if isinstance(item, SourceItem)]
         stored = collection.store.status([item.id for item in items])
         methods = self.methods or ()

@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from imagefinder.core.addresses import is_web_address
 from imagefinder.core.contracts import Store
 from imagefinder.core.errors import ImageError, SourceError
+from imagefinder.core.features import RgbImage
 from imagefinder.core.pages import split_page
-from imagefinder.core.previews import DEFAULT_SIZE, KeptKind, Preview, PreviewSource, size_step
+from imagefinder.core.previews import DEFAULT_SIZE, SIZES, KeptKind, Preview, PreviewSource, size_step
 from imagefinder.core.records import ImageRecord
 from imagefinder.core.settings import Settings
 from imagefinder.images.decoding import rendering
@@ -60,18 +61,21 @@ class PreviewMaker:
         self._runtime = runtime
         self._settings = settings
 
-    def kept(self, data: bytes, uri: str) -> dict[KeptKind, bytes]:
+    def kept(self, data: bytes, uri: str, pixels: RgbImage | None) -> dict[KeptKind, bytes]:
         """A preview and, if set, the original, for a collection to keep of a new image that has no file.
 
         Args:
             data: The encoded image.
             uri: URI that it came from; may be empty.
+            pixels: Its pixels in sRGB, which need not be decoded again; ``None`` if they are not known.
         """
         if uri.startswith(_WITH_FILE):
             return {}
-        limits = self._limits("original")
-        preview = self._runtime.decoder.render(data, side=DEFAULT_SIZE, **limits).data
-        return {"preview": preview, **({"original": data} if self._settings.keep_originals else {})}
+        if pixels is None:
+            rendered = self._runtime.decoder.render(data, side=DEFAULT_SIZE, **self._limits("original"))
+        else:
+            rendered = rendering.render_pixels(pixels, side=DEFAULT_SIZE)
+        return {"preview": rendered.data, **({"original": data} if self._settings.keep_originals else {})}
 
     def plan(self, image_id: str, size: int) -> PreviewPlan:
         """Find out where the pixels of a preview come from.
@@ -201,6 +205,11 @@ class PreviewMaker:
             return file_item(path, os.stat(path), record.id, record.source)  # noqa: PTH116 - names may be any bytes
         except (OSError, ValueError):
             return None
+
+
+def all_tags(record: ImageRecord) -> list[str]:
+    """The tags of all previews of an image."""
+    return [_tag(record, size) for size in SIZES]
 
 
 def _tag(record: ImageRecord, size: int) -> str:

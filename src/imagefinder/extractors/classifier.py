@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imagefinder.core.errors import ModelCorruptError, UnknownWordsError
+from imagefinder.core.errors import ModelError, UnknownWordsError
 from imagefinder.core.features import GlobalFeatures
 from imagefinder.core.results import Label
 from imagefinder.core.text_contracts import EncodedText
@@ -25,11 +25,13 @@ Chance is the probability of the text if all classes have the same: 0.12 for "do
 LABELS = 5
 """Largest number of labels of an image."""
 
-TENSORS: Mapping[str, tuple[str, str]] = {"efficientnet_lite0": ("_fc.weight", "_fc.bias")}
+TENSORS: Mapping[str, tuple[str, str]] = {
+    f"efficientnet_lite{number}": ("_fc.weight", "_fc.bias") for number in range(3)
+}
 """Architecture -> names of the weights, ``(classes, D)``, and biases of its classifier of ImageNet."""
 
 _TRIED, _NEAR = 3, 5  # unknown words for which similar ones are searched, and how many of these are named
-_ROWS = 512  # images at a time, 2 MB for all classes
+_ROWS = 1024  # images at a time, 4 MB for all classes
 _SMALLEST = 1e-9  # probabilities are between this and its complement, so that their odds are finite
 
 
@@ -122,6 +124,7 @@ class ClassifierWords:
 
         Raises:
             ModelMissingError, ModelCorruptError: the weights are not on this machine, or are damaged.
+            ModelError: they have no classifier of the classes of ImageNet.
         """
         self._classifier()
 
@@ -130,13 +133,13 @@ class ClassifierWords:
         with self._lock:
             if self._loaded is None:
                 tensors = self._read()
-                try:
-                    weights, biases = (tensors[name].astype(np.float32) for name in self._tensors)
-                except KeyError as error:
-                    raise ModelCorruptError(
-                        f"the weights of {self._name} have no classifier: {error} is missing",
-                        hint="check them with: imagefinder models verify",
-                    ) from error
+                weights, biases = (tensors.get(name, np.empty(0)).astype(np.float32) for name in self._tensors)
+                count = len(vocabulary().classes)
+                if weights.ndim != 2 or (len(weights), biases.shape) != (count, (count,)):
+                    raise ModelError(
+                        f"the weights of {self._name} have no classifier of the {count:,} classes of ImageNet",
+                        hint="name another method for the search with words: --method NAME",
+                    )
                 self._loaded = np.ascontiguousarray(weights.T), biases
             return self._loaded
 

@@ -142,7 +142,7 @@ def _check_reachable(address: str) -> None:
     """Connect to the port of an address once, because Ray would try for minutes.
 
     Raises:
-        SettingsError: it is not an address, or nobody listens there.
+        SettingsError: it is not an address, or no server listens there.
     """
     if address == "auto":
         return

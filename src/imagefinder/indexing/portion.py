@@ -28,7 +28,7 @@ IMAGES = 64
 
 @dataclass(frozen=True, slots=True)
 class Lacking:
-    """What a collection lacks of a portion, so that a repetition counts what was stored before as added.
+    """Images of a portion that a collection lacks, so that a repetition counts what was stored before as added.
 
     Attributes:
         new: Ids of images that it does not have.
@@ -39,7 +39,7 @@ class Lacking:
     changed: frozenset[str]
 
     def of(self, image_id: str) -> Lacking:
-        """What it lacks of one image and its pages."""
+        """The same for one image and its pages."""
         pages = page_name(image_id, 2).removesuffix("2")
 
         def own(ids: frozenset[str]) -> frozenset[str]:

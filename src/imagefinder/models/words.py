@@ -101,6 +101,10 @@ class WordTable:
         """Number of known words and phrases."""
         return len(self._names)
 
+    def names(self) -> list[str]:
+        """All known words and phrases."""
+        return list(self._names.values())
+
     def read(self, text: str) -> ReadText:
         """Find the known phrases of a text, the longest first from left to right."""
         words = _split(text)

@@ -21,6 +21,7 @@ from imagefinder.core.text_contracts import EncodedText, TextEncoder
 from imagefinder.search import ranking
 from imagefinder.search.allowed import FEW, Allowed
 from imagefinder.search.encoding import NO_PIXELS, EncodedQuery, QueryImage, encode
+from imagefinder.search.stacks import best_of_stacks, with_stacks
 from imagefinder.search.trace import Trace
 
 NO_IMAGE = QueryImage(NO_PIXELS, (0, 0), (0, 0))
@@ -48,13 +49,14 @@ class _Scored:
 class WordSearcher:
     """Searches the images of a store by words."""
 
-    def __init__(self, store: Store, method: Method, allowed: Allowed | None) -> None:
+    def __init__(self, store: Store, method: Method, allowed: Allowed | None, *, stacks: bool = False) -> None:
         """Create a searcher; nothing is read yet.
 
         Args:
             store: The store of the images.
             method: A method with a text encoder.
             allowed: The images to search; ``None``: all images.
+            stacks: Whether versions of one picture are one hit.
 
         Raises:
             ValueError: the method has no text encoder.
@@ -65,6 +67,7 @@ class WordSearcher:
         self._method = method
         self._encoder: TextEncoder = method.text
         self._allowed = allowed
+        self._stacks = stacks
 
     def search(self, query: Query, image: QueryImage | None, options: SearchOptions, watch: Stopwatch) -> Trace:
         """Find the images that show a text; with an image, those similar to it that also show the text.
@@ -98,10 +101,9 @@ class WordSearcher:
         rows = np.flatnonzero(shows) if encoded is None else np.arange(len(values))
         ids = [scored.ids[row] for row in rows.tolist()]
         whole = NO_IMAGE if image is None else image
-        # One more than needed, because a stored query image finds itself.
-        ranked = [pair for pair in ranking.best(ids, values[rows], options.k + 1) if pair[0] != whole.id]
+        hits = self._hits(ids, values[rows], whole.id, options)
         result = SearchResult(
-            hits=_hits(ranked[: options.k], options.min_score),
+            hits=hits,
             method=self._method.name,
             mode="exact",
             fingerprints={self._method.name: fingerprint.digest},
@@ -121,6 +123,23 @@ class WordSearcher:
         )
         seen = replace(whole, pixels=NO_PIXELS, thumbnail=b"")
         return Trace(query, options, result, seen, hits={}, local_only=False, vectors={})
+
+    def _hits(
+        self, ids: Sequence[str], values: NDArray[np.float64], query_id: str, options: SearchOptions
+    ) -> tuple[Hit, ...]:
+        """The best images; versions of one picture (stacks) are one hit."""
+        scores: dict[str, float] = {}
+
+        def rank(count: int) -> list[str]:
+            # One more than needed, because a stored query image finds itself.
+            ranked = [pair for pair in ranking.best(ids, values, count + 1) if pair[0] != query_id][:count]
+            scores.update(ranked)
+            return [image_id for image_id, _ in ranked]
+
+        best = best_of_stacks(self._store, rank, options.k, query_id) if self._stacks else rank(options.k)
+        wanted = [one for one in best if options.min_score is None or scores[one] >= options.min_score]
+        hits = tuple(Hit(rank=rank, id=one, score=scores[one]) for rank, one in enumerate(wanted, 1))
+        return with_stacks(self._store, hits) if self._stacks else hits
 
     def _scored(self, text: EncodedText, image: EncodedQuery | None) -> _Scored:
         ids: list[str] = []
@@ -186,8 +205,3 @@ def _standard(values: NDArray[np.float64]) -> NDArray[np.float64]:
         return values
     standard: NDArray[np.float64] = (values - values.mean()) / max(float(values.std()), 1e-9)
     return standard
-
-
-def _hits(ranked: ranking.Ranked, min_score: float | None) -> tuple[Hit, ...]:
-    wanted = [pair for pair in ranked if min_score is None or pair[1] >= min_score]
-    return tuple(Hit(rank=rank, id=image_id, score=score) for rank, (image_id, score) in enumerate(wanted, 1))

@@ -26,7 +26,7 @@ class TimedRead(Generic[T]):
         self._found: T | None = None
 
     def value(self, until: float) -> T | None:
-        """What was read; ``None`` if it cannot be read, or not until a time (``time.monotonic()``)."""
+        """The result; ``None`` if it cannot be read, or not until a time (``time.monotonic()``)."""
         with self._lock:
             if self._thread is None or not self._thread.is_alive():
                 self._found = None

@@ -26,7 +26,10 @@ export class Problem extends Error {
   /** @param {Partial<Rest.ProblemDetails>} details @param {Response | null} [response] */
   constructor(details, response = null) {
     const known = details.code ? `problem.${details.code}` : "";
-    super(optional(`${known}.detail`) ?? (details.detail || details.title || t("problem.no-reason")));
+    const detail = optional(`${known}.detail`);
+    super(detail ?? (details.detail || details.title || t("problem.no-reason")));
+    /** Language of the message and the hint, if the server wrote them. */
+    this.lang = detail === null && details.detail ? "en" : null;
     this.title = optional(known) ?? (details.title || t("problem.request-failed"));
     this.hint = optional(`${known}.hint`) ?? details.hint ?? "";
     this.code = details.code ?? "";

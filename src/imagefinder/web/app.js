@@ -37,6 +37,7 @@ import { LANGUAGES, chooseLanguage, language, t } from "./texts.js";
 const VIEWS = {
   search: { label: t("view.search"), load: async () => (await import("./search.js")).openSearch },
   similar: { label: t("similar.title"), load: async () => (await import("./similar.js")).openSimilar },
+  words: { label: t("words.title"), load: async () => (await import("./words.js")).openWords },
   library: { label: t("view.collection"), load: async () => (await import("./library.js")).openLibrary },
   duplicates: { label: t("view.duplicates"), load: async () => (await import("./duplicates.js")).openDuplicates },
   jobs: { label: t("view.jobs"), load: async () => (await import("./jobs.js")).openJobs },
@@ -73,7 +74,7 @@ function renderHeader(view) {
   put(
     find("#tools", HTMLElement),
     info.auth.required && button("key", keyLabel, () => requestKey(null), { quiet: true, class: "plain" }),
-    languageSelect(),
+    languageButton(),
     button("keyboard", t("keys.open"), showKeys, { quiet: true, class: "plain" }),
     themeButton(),
   );
@@ -96,16 +97,29 @@ function collectionSelect(view) {
   return select;
 }
 
-function languageSelect() {
-  const names = Object.entries(LANGUAGES);
-  if (names.length < 2) return null;
-  const select = h(
-    "select",
-    { "aria-label": t("page.language"), class: "language" },
-    names.map(([code, name]) => h("option", { value: code, lang: code, selected: code === language }, name)),
-  );
-  select.addEventListener("change", () => chooseLanguage(select.value));
-  return select;
+function languageButton() {
+  const open = async () => {
+    const chosen = await openDialog(
+      t("page.language"),
+      /** @param {(code: string) => void} close */
+      (close) =>
+        h(
+          "div",
+          { class: "stack" },
+          Object.entries(LANGUAGES).map(([code, name]) =>
+            button(code === language ? "check" : null, name, () => close(code), {
+              lang: code,
+              "aria-current": code === language ? "true" : null,
+            }),
+          ),
+        ),
+    );
+    if (chosen && chosen !== language) chooseLanguage(chosen);
+  };
+  return button("language", `${t("page.language")}: ${LANGUAGES[language]}`, open, {
+    quiet: true,
+    class: "plain",
+  });
 }
 
 function themeButton() {

@@ -12,7 +12,7 @@ const SVG = "http://www.w3.org/2000/svg";
  * @typedef {Listeners & Record<string, unknown>} Properties */
 
 /** The parts of an error that `problemBox` shows.
- * @typedef {{title?: string, message: string, hint?: string, code?: string, requestId?: string}} ErrorText */
+ * @typedef {{title?: string, message: string, hint?: string, code?: string, requestId?: string, lang?: string | null}} ErrorText */
 
 /** @param {Child[]} children @returns {(Node | string)[]} */
 const nodes = (children) =>
@@ -216,12 +216,14 @@ export const errorText = (error) => (error instanceof Error ? error : { message:
  * @param {"h1" | "h2"} [heading] `h1` where the box replaces a view */
 export function problemBox(error, retry = null, heading = "h2") {
   const isText = typeof error === "object" && error !== null && "message" in error;
-  const { title, message, hint, requestId, code } = isText ? /** @type {ErrorText} */ (error) : errorText(error);
+  const { title, message, hint, requestId, code, lang } = isText
+    ? /** @type {ErrorText} */ (error)
+    : errorText(error);
   return h(
     "div",
     { class: "problem", role: "alert" },
     h(heading, {}, title ?? t("problem.page")),
-    h("p", {}, message),
+    h("p", { lang }, message),
     hint && h("p", { class: "hint" }, hint),
     requestId && h("p", { class: "small" }, t("problem.request", { id: requestId }), code && ` · ${code}`),
     retry && button("again", t("page.retry"), retry),

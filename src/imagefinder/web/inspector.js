@@ -8,6 +8,7 @@ import { createDetail, previewPath, source } from "./images.js";
 import { createLines } from "./lines.js";
 import { createOverlay } from "./overlay.js";
 import { methodStatus } from "./session.js";
+import { labelLine } from "./suggestions.js";
 import { t } from "./texts.js";
 
 /** One comparison.
@@ -380,7 +381,7 @@ export function openInspector(entries, start, { onmove = () => {}, onclose = () 
       state.sources = [query, stored];
       state.details = [entry.query.image, entry.image].map((image) => image && createDetail(image));
       state.explanation = explanation ?? null;
-      put(side, evidencePanel(entry, state.explanation));
+      put(side, evidencePanel(entry, state.explanation), labelLine(entry.id, control.signal));
       draw();
       announce(`${entry.id}, ${layout.position.textContent}`);
     } catch (error) {

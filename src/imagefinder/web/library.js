@@ -4,10 +4,15 @@ import { collectionPath, get, queryString, send } from "./api.js";
 import { announce, button, h, openDialog, problemBox, put, textInput, toast } from "./dom.js";
 import { checkFilter, filterInput, parseFilter } from "./filter.js";
 import { bytes, dateTime } from "./format.js";
+import { arrangementOf, createArrange } from "./arrange.js";
+import { createFacets, restrictions } from "./facets.js";
 import { createGrid } from "./grid.js";
+import { createSelection } from "./picked.js";
+import { remove } from "./remove.js";
 import { changed, go, link, parse } from "./route.js";
 import { acceptedFiles, collectionInfo, loadSession, mayWrite, session } from "./session.js";
 import { t } from "./texts.js";
+import { showDetails } from "./tile.js";
 import { chosenFiles, createUploads, droppedFiles } from "./upload.js";
 
 /** @typedef {import("./upload.js").Named} Named */
@@ -167,6 +172,17 @@ export function openLibrary(main) {
   const content = h("div", {});
   const uploads = uploadsOf(collection);
   const filters = createFilters();
+  const facets = createFacets(collection);
+  const arrange = createArrange(
+    (position) => state.grid?.goTo(position, { focus: true }),
+    () => refresh(),
+  );
+  const selection = createSelection(collection, {
+    onchange: () => state.grid?.mark(),
+    onedit: () => reload(),
+    onall: () => state.grid?.selectAll(),
+    onremove: drop,
+  });
   const files = fileInput(add, { accept: acceptedFiles(), "data-pick": "files" });
   const folder = fileInput(add, { webkitdirectory: true, "data-pick": "folder" });
   const state = {
@@ -176,6 +192,7 @@ export function openLibrary(main) {
     shown: null,
     /** @type {Rest.CollectionInfo | null} */
     info: null,
+    announced: -1,
   };
   put(
     main,
@@ -187,7 +204,10 @@ export function openLibrary(main) {
       folder,
       uploads.element,
       filters.element,
+      facets.element,
+      arrange.element,
       content,
+      selection.bar,
     ),
   );
   refreshers.set(collection, refresh);
@@ -225,24 +245,53 @@ export function openLibrary(main) {
     );
   }
 
-  /** @param {{contains: string | null, filter: string | null}} query as the API takes it */
-  function showImages(query) {
-    const filtered = Boolean(query.contains || query.filter);
-    state.grid = createGrid(collection, query, {
-      onchange: (change) => {
-        if (state.info) state.info.images += change;
+  /** Removes images, unless the user undoes it.
+   * @param {Rest.Image[]} images */
+  function drop(images) {
+    const ids = images.map((image) => image.id);
+    remove(collection, images, () => state.grid?.hide([]), reload);
+    state.grid?.hide(ids);
+  }
+
+  /** Images have changed on the server. */
+  async function reload() {
+    facets.refresh();
+    await state.grid?.refresh();
+    state.info = await collectionInfo(collection);
+    renderCounts();
+  }
+
+  /** @param {import("./listing.js").Query} query @param {import("./grid.js").Arrangement} arrangement */
+  function showImages(query, arrangement) {
+    const filtered = Object.values(query).some((value) => (Array.isArray(value) ? value.length : value));
+    const quiet = h("div", { class: "quiet" });
+    const grid = createGrid(collection, query, arrangement, {
+      selection,
+      oncount: (number) => {
+        if (state.info && !filtered) state.info.images = number;
         renderCounts();
-      },
-      onfirst: (number, more) => {
-        if (filtered)
-          announce(more ? t("count.more-images", { count: number }) : t("count.images", { count: number }));
-        if (number) return;
+        arrange.offer(arrangement.group, grid.headings());
+        if (filtered && number !== state.announced) announce(t("count.images", { count: number }));
+        state.announced = number;
         const empty = filtered ? t("collection.none-pass") : t("collection.empty");
         const hint = !filtered && mayWrite() && h("p", {}, t("collection.drop-here"));
-        put(content, h("div", { class: "quiet" }, h("p", {}, empty), hint));
+        quiet.hidden = number > 0;
+        put(quiet, h("p", {}, empty), hint);
       },
+      onopen: async (position) =>
+        (await import("./lightbox.js")).openLightbox(collection, position, {
+          count: grid.count,
+          image: grid.image,
+          onremove: (image) => drop([image]),
+          onclose: (last) => grid.goTo(last, { focus: true }),
+        }),
+      ondetails: (image) => showDetails(image, collection, () => drop([image])),
+      onremove: drop,
     });
-    put(content, state.grid.element);
+    state.grid = grid;
+    quiet.hidden = true;
+    put(content, quiet, grid.element);
+    grid.refresh();
   }
 
   /** @param {import("./route.js").Route} route */
@@ -250,21 +299,28 @@ export function openLibrary(main) {
     await renderHeader(route);
     const { params } = route;
     filters.update(params);
-    const query = { contains: params.get("contains"), filter: params.get("filter") };
-    const shown = JSON.stringify([query, params.get("show")]);
+    const filter = parseFilter(params.get("filter") ?? "");
+    const arrangement = arrangementOf(params);
+    const query = {
+      ...restrictions(params),
+      contains: params.get("contains"),
+      filter: filter && JSON.stringify(filter),
+    };
+    const shown = JSON.stringify([query, arrangement, params.get("show")]);
     if (state.shown === shown) return;
     state.shown = shown;
     state.grid?.close();
     state.grid = null;
-    filters.element.hidden = params.get("show") === "failures";
-    if (filters.element.hidden) await showFailures(collection, content);
-    else {
-      const filter = parseFilter(query.filter ?? "");
-      showImages({ contains: query.contains, filter: filter && JSON.stringify(filter) });
-    }
+    const failures = params.get("show") === "failures";
+    for (const each of [filters.element, facets.element, arrange.element]) each.hidden = failures;
+    if (failures) return showFailures(collection, content);
+    facets.update(params, query);
+    arrange.update(arrangement);
+    showImages(query, arrangement);
   }
 
   function refresh() {
+    facets.refresh();
     state.shown = null;
     return update(parse());
   }

@@ -10,6 +10,7 @@ import { ALL_METHODS } from "./request.js";
 import { link } from "./route.js";
 import { mayWrite, methodStatus, session } from "./session.js";
 import { parts, t } from "./texts.js";
+import { hasWords, wordsForm } from "./words.js";
 
 /** @typedef {import("./search.js").SearchState} SearchState */
 
@@ -220,6 +221,7 @@ export function createPanel(state, handlers) {
           { class: "new-query", open: state.failed },
           h("summary", {}, t("query.new")),
           querySources(handlers.search),
+          hasWords(info) && wordsForm(),
         );
         const summary = h("summary", {}, t("options.all"));
         put(
@@ -235,7 +237,13 @@ export function createPanel(state, handlers) {
         );
       } else if (info.images) {
         const heading = h("h1", { tabindex: "-1" }, t("search.title"));
-        put(element, heading, dropZone(handlers.search), optionsForm(state, handlers));
+        put(
+          element,
+          heading,
+          dropZone(handlers.search),
+          hasWords(info) && wordsForm(),
+          optionsForm(state, handlers),
+        );
       } else put(element, emptyCollection());
     },
     /** Shows the query image after its description has loaded. */

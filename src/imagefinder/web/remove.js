@@ -1,6 +1,6 @@
 /** Removes images from a collection with undo: the request is sent after a delay, or when the page is left. */
 
-import { Problem, imagePath, send } from "./api.js";
+import { Problem, collectionPath, send } from "./api.js";
 import { toast } from "./dom.js";
 import { t } from "./texts.js";
 
@@ -30,46 +30,49 @@ const keyOf = (collection, id) => JSON.stringify([collection, id]);
 /** @param {string} collection @param {string} id */
 export const isPending = (collection, id) => pending.has(keyOf(collection, id));
 
-/** Sends one request.
- * @param {string} collection
- * @param {string} id
- * @param {boolean} keepalive
- * @returns {Promise<Problem | null>} why it failed */
-async function removeNow(collection, id, keepalive) {
-  if (!pending.delete(keyOf(collection, id))) return null;
-  try {
-    await send(imagePath(collection, id), { method: "DELETE", keepalive });
-  } catch (error) {
-    if (!(error instanceof Problem)) throw error;
-    if (error.code !== "unknown_image") return error;
-  }
-  return null;
-}
+const AT_ONCE = 500;
 
 /** Sends the requests one by one, so that a large group does not crowd out other requests.
- * @param {string} collection @param {string[]} ids @param {(ids: string[]) => void} onfail */
-async function removeAll(collection, ids, onfail) {
-  const failed = [];
-  for (const id of ids) {
-    const problem = await removeNow(collection, id, false);
-    if (problem) failed.push({ id, problem });
+ * @param {string} collection @param {string[]} ids @param {boolean} leaving the page
+ * @returns {Promise<{ids: string[], problem: Problem} | null>} what could not be removed, and why */
+async function removeAll(collection, ids, leaving) {
+  const left = ids.filter((id) => pending.delete(keyOf(collection, id)));
+  while (left.length) {
+    const some = left.slice(0, AT_ONCE);
+    const request = send(collectionPath(collection, "/removals"), {
+      method: "POST",
+      body: JSON.stringify({ ids: some }),
+      headers: { "Content-Type": "application/json" },
+      keepalive: leaving,
+    });
+    if (leaving) request.catch(() => {});
+    try {
+      if (!leaving) await request;
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error;
+      return { ids: left, problem: error };
+    }
+    left.splice(0, AT_ONCE);
   }
-  if (!failed.length) return;
-  const [{ id, problem }] = failed;
-  const what = failed.length === 1 ? id : t("count.images", { count: failed.length });
-  toast(`${t("remove.failed", { what })}: ${problem.message} ${problem.hint}`, { kind: "bad", seconds: 15 });
-  onfail(failed.map((each) => each.id));
+  return null;
 }
 
 /** Removes images after a delay, unless the user undoes it.
  * @param {string} collection
  * @param {Rest.Image[]} images
- * @param {(ids: string[]) => void} onrestore gets the images that stay: undone, or refused by the server */
-export function remove(collection, images, onrestore) {
+ * @param {(ids: string[]) => void} onrestore gets the images that stay: undone, or refused by the server
+ * @param {() => void} [ondone] called when the server has removed images */
+export function remove(collection, images, onrestore, ondone = () => {}) {
   const ids = images.map((image) => image.id);
-  const commit = (leaving = false) => {
-    if (leaving) for (const id of ids) removeNow(collection, id, true);
-    else removeAll(collection, ids, onrestore);
+  const commit = async (leaving = false) => {
+    const failed = await removeAll(collection, ids, leaving);
+    if (failed) {
+      const what = failed.ids.length === 1 ? failed.ids[0] : t("count.images", { count: failed.ids.length });
+      const text = `${t("remove.failed", { what })}: ${failed.problem.message} ${failed.problem.hint}`;
+      toast(text, { kind: "bad", seconds: 15 });
+      onrestore(failed.ids);
+    }
+    if (!leaving) ondone();
   };
   for (const id of ids) pending.set(keyOf(collection, id), commit);
   const undo = () => {

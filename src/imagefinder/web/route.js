@@ -2,10 +2,11 @@
  *
  *   #/c/NAME/search?id=…|url=…&method=…&k=…&filter=…&box=…    #/r/HANDLE[,HANDLE…]    both: &hit=ID (&of=HANDLE)
  *   #/c/NAME/similar?id=…|of=HANDLE&method=…
+ *   #/c/NAME/words?text=…
  *   #/c/NAME/library?contains=…&filter=…&show=failures         #/c/NAME/duplicates     #/jobs
  */
 
-/** @typedef {"search" | "similar" | "library" | "duplicates" | "jobs"} ViewName */
+/** @typedef {"search" | "similar" | "words" | "library" | "duplicates" | "jobs"} ViewName */
 
 /** @typedef {object} Route
  * @property {ViewName | "start" | "unknown"} view
@@ -13,7 +14,7 @@
  * @property {string[]} [handles] of stored search results
  * @property {URLSearchParams} params */
 
-const OF_COLLECTION = ["search", "similar", "library", "duplicates"];
+const OF_COLLECTION = ["search", "similar", "words", "library", "duplicates"];
 
 /** @param {string} part */
 function decoded(part) {

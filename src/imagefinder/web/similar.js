@@ -32,8 +32,8 @@ export function moveByArrows(event, grid) {
   event.preventDefault();
 }
 
-/** @param {Rest.SimilarImage} similar @param {string} collection */
-function tile({ image, score }, collection) {
+/** @param {Pick<Rest.SimilarImage, "image" | "score">} similar @param {string} collection */
+export function tile({ image, score }, collection) {
   const { id } = image;
   return h(
     "li",

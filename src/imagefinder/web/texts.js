@@ -7,7 +7,7 @@
 
 /** Languages with a catalogue, each by its own name.
  * @type {Record<string, string>} */
-export const LANGUAGES = { en: "English" };
+export const LANGUAGES = { en: "English", de: "Deutsch" };
 const STORAGE = "imagefinder.language";
 
 /** @param {string} tag */

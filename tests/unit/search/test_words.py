@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from imagefinder.core.errors import FingerprintMismatchError, InputError
 from imagefinder.core.features import FeatureSpec, GlobalFeatures
+from imagefinder.core.file_metadata import FileMetadata
 from imagefinder.core.filters import parse
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.method import Method
@@ -108,6 +111,16 @@ def test_a_filter_that_many_images_match(store, monkeypatch):
     allowed = Allowed.of(store, parse({"n": {"gte": 1}}), fast=False)
     result = search(store, "banana", allowed=allowed)
     assert (result.ids, result.searched) == (["c", "b"], 4)
+
+
+def test_versions_of_one_picture_are_one_hit(store):
+    for name in ("a", "b"):
+        entry = store.entry(name)
+        store.put([replace(entry, image=replace(entry.image, file_metadata=FileMetadata({}, "1", "stack 1")))])
+    searcher = WordSearcher(store, method(), None, stacks=True)
+    (hit,) = searcher.search(Query(text="dog"), None, SearchOptions(), Stopwatch()).result.hits
+    assert (hit.id, hit.stack) == ("a", ("b",))
+    assert search(store, "dog").ids == ["a", "b"]
 
 
 def test_with_an_image_both_scores_count(store):

@@ -24,7 +24,7 @@ _PLAIN = {"1": "L", "L": "L", "LA": "L", "La": "L", "CMYK": "CMYK"} | dict.fromk
 _SPACES = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}
 _TOLERANCE = 2
 _LEVELS = range(0, 256, 15)
-_LARGEST_PROFILE = 16 << 20
+_LARGEST_PROFILE = 8 << 20  # a press with fine tables has 3 MB
 
 
 def converter(mode: str, profile: bytes) -> Convert | None:
@@ -60,7 +60,7 @@ def _in_mode(image: Image.Image, mode: str) -> Image.Image:
     return image if image.mode == mode else image.convert(mode)
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=8)
 def _transform(mode: str, profile: bytes) -> tuple[str, ImageCms.ImageCmsTransform] | None:
     """The mode of its input and the transform to sRGB; ``None`` if there is none, or it changes nothing."""
     try:

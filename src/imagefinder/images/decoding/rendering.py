@@ -6,6 +6,7 @@ import io
 
 from PIL import Image
 
+from imagefinder.core.features import RgbImage
 from imagefinder.core.previews import Rendered
 from imagefinder.images.decoding import pillow_decoder
 
@@ -37,10 +38,25 @@ def render(  # wide: independent limits, given by keyword
         data, max_bytes=max_bytes, max_pixels=max_pixels, page=page, fit_in=fit_in, side=_GAP * side
     )
     size = loaded.width, loaded.height
-    image = Image.frombytes("RGB", size, b"".join(loaded.rows()))
-    factor = side / max(size)
+    return _encoded(Image.frombytes("RGB", size, b"".join(loaded.rows())), side)
+
+
+def render_pixels(pixels: RgbImage, *, side: int) -> Rendered:
+    """Render a decoded image, in this process.
+
+    Args:
+        pixels: ``(height, width, 3)`` uint8 RGB in sRGB, upright.
+        side: Largest length of the longer side of the preview, pixels.
+    """
+    image = Image.fromarray(pixels)
+    factor = max(image.size) // (_GAP * side)
+    return _encoded(image.reduce(factor) if factor > 1 else image, side)
+
+
+def _encoded(image: Image.Image, side: int) -> Rendered:
+    factor = side / max(image.size)
     if factor < 1:
-        width, height = (max(1, round(length * factor)) for length in size)
+        width, height = (max(1, round(length * factor)) for length in image.size)
         image = image.resize((width, height), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=_QUALITY, subsampling="4:4:4")

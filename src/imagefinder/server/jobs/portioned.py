@@ -121,6 +121,8 @@ class PortionedWork:
                 self._jobs.release(taken)
                 time.sleep(_PAUSE_SECONDS)
                 raise
+            if isinstance(error, ValueError):
+                log.exception("portion %d of job %s cannot be added", taken.number, taken.job.id)
             self._jobs.complete(taken, {}, (), job_problem(error))
             return
         if report is None or report.interrupted:

@@ -24,7 +24,7 @@ from imagefinder.wiring import open_collection
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class RemotePortion:
     """A portion to add.
 
     Attributes:
@@ -42,7 +42,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class NotAdded:
-    """Why a portion was not added. Errors are results, because Ray cannot copy all of them.
+    """The reason why a portion was not added. Errors are results, because Ray cannot copy all of them.
 
     Attributes:
         problem: The reason.
@@ -63,7 +63,7 @@ class RemoteWork(PortionedWork):
     def _added(
         self, taken: TakenPortion, add: PortionedAdd, portion: Portion, collection: Collection
     ) -> AddReport | None:
-        task = Task(collection.settings, taken.job.id, add, portion.to_bytes())
+        task = RemotePortion(collection.settings, taken.job.id, add, portion.to_bytes())
         try:
             found = self._cluster.call(imagefinder.__version__, pickle.dumps(task), stop=taken.stop)
         except TaskDiedError:
@@ -92,7 +92,7 @@ def add_portion(version: str, data: bytes) -> AddReport | NotAdded:
 
     Args:
         version: The version of imagefinder that made the task.
-        data: A ``Task``, pickled.
+        data: A ``RemotePortion``, pickled.
     """
     if version != imagefinder.__version__:
         return NotAdded(
@@ -102,14 +102,14 @@ def add_portion(version: str, data: bytes) -> AddReport | NotAdded:
                 "install the same version everywhere, and run the command again",
             )
         )
-    task: Task = pickle.loads(data)  # noqa: S301 - from the process that may run any code here
+    task: RemotePortion = pickle.loads(data)  # noqa: S301 - from the process that may run any code here
     try:
         collection = _collection(task.settings)
         if task.job not in _failures:
             _failures.clear()
             _failures[task.job] = task.add.failures(collection)
         return task.add.add(collection, Portion.from_bytes(task.portion, task.add.guard), _failures[task.job])
-    except (ImagefinderError, ValueError) as error:
+    except ImagefinderError as error:
         return NotAdded(job_problem(error), isinstance(error, StoreError) and error.retryable)
 
 

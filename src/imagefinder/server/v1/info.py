@@ -12,7 +12,7 @@ from imagefinder.core.answers import AuthInfo, MethodList, MethodStatus, ServerI
 from imagefinder.core.collection_names import DEFAULT
 from imagefinder.core.errors import ImagefinderError
 from imagefinder.core.image_formats import IMAGE_SUFFIXES
-from imagefinder.core.method import MethodState
+from imagefinder.core.method import Method, MethodState
 from imagefinder.core.query import MAX_BOXES
 from imagefinder.core.times import iso
 from imagefinder.images.fetching.fetcher import MAX_REDIRECTS
@@ -103,7 +103,8 @@ def methods(service: ServiceDep) -> JSONResponse:
 def _status(collection: Collection, state: MethodState) -> MethodStatus:
     spec = state.spec
     explains: list[Literal["matches", "heat"]] = ["matches"] if spec and spec.kind == "local" else []
-    if spec and _has_heat(collection, state.name):
+    method = _method(collection, state.name) if spec else None
+    if method and method.mapper:
         explains.append("heat")
     return MethodStatus(
         name=state.name,
@@ -117,11 +118,12 @@ def _status(collection: Collection, state: MethodState) -> MethodStatus:
         hint=state.hint,
         fingerprint=state.fingerprint.digest if state.fingerprint else None,
         explains=tuple(explains),
+        words=method is not None and method.text is not None,
     )
 
 
-def _has_heat(collection: Collection, name: str) -> bool:
+def _method(collection: Collection, name: str) -> Method | None:
     try:
-        return collection.method(name).mapper is not None
+        return collection.method(name)
     except ImagefinderError:
-        return False
+        return None

@@ -1,4 +1,4 @@
-"""``GET .../location``: where the file of an image is on this machine; only if no other machine can ask."""
+"""``GET .../location``: where the file of an image is; only if no other machine can reach the server."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def get_location(service: ServiceDep, collection: Name, image_id: ImageId) -> JS
         raise Problem(
             "location_hidden",
             "other machines can reach this server, so it does not reveal paths",
-            hint="ask the server's operator",
+            hint="the id of the image is its path in the folder that was added",
         )
     path = local_path(service.collections.get(collection).get(image_id).uri)
     return respond(ImageLocation(None if path is None else name_to_text(path)))

@@ -107,6 +107,19 @@ class MilvusServer:
             )
         )
 
+    def flush(self, name: str) -> None:
+        """Let the server build the graph of all vectors in a collection."""
+        self._call(
+            "write a collection",
+            lambda client, limit: client.flush(name, timeout=limit),
+            seconds=_LOADING_SECONDS,
+        )
+
+    def is_indexed(self, name: str) -> bool:
+        """Whether the graph has all vectors that were flushed."""
+        state = self._call("look", lambda client, limit: client.describe_index(name, "v", timeout=limit))
+        return int(state["pending_index_rows"]) == 0 and state["state"] == "Finished"
+
     def delete(self, name: str, keys: Sequence[int]) -> None:
         """Delete vectors."""
         self._call(
@@ -211,6 +224,8 @@ def _reason(error: MilvusException, seconds: float) -> str:
         return "it cannot be reached, or it refuses the user and password"
     if "Retry timeout" in text:
         return f"no answer within {seconds:g} s"
+    if "stack trace" in text:  # of the server, in its own words
+        return f"it reports the error {error.code}"
     return text[:200]
 
 

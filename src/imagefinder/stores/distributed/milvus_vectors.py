@@ -1,8 +1,9 @@
 """Tables of vectors that are searched by Milvus: the tables stay in PostgreSQL, and Milvus has a copy of each.
 
-Writers write to PostgreSQL only, in the transaction of the image. Afterwards one process, under a lease, copies
-what is new to Milvus, and moves the watermark. A search finds what is before the watermark with Milvus, and
-compares the vectors after it one by one in PostgreSQL. It leaves out those of removed features.
+Writers write to PostgreSQL only, in the transaction of the image. When thousands of vectors are new, one process,
+under a lease, copies them to Milvus, lets it build their graph, and moves the watermark. A search finds what is
+before the watermark with Milvus, and compares the vectors after it one by one in PostgreSQL. It leaves out those
+of removed features.
 """
 
 from __future__ import annotations
@@ -33,12 +34,14 @@ MOST_BEHIND = 100_000
 """Maximum number of vectors that a search compares in PostgreSQL because Milvus lacks them; it fails if there are
 more."""
 
-FOLLOWED_FROM = 256
-"""Number of vectors that Milvus lacks from which a process copies them."""
+FOLLOWED_FROM = 10_000
+"""Number of new vectors from which they are copied. Until Milvus has built a graph of vectors, it finds only about
+half of the nearest ones, so they are copied in large parts; up to this number, comparing all takes as long."""
 
 _COPIED_AT_ONCE = 1000
 _LEASE_SECONDS = 60.0
 _MOST_COUNTED = 1_000_000
+_POLLED_SECONDS, _LOADED_SECONDS = 0.5, 3.0
 _PAUSE = 10.0  # seconds after a failure
 _SAMPLE = 64
 _TOLERANCE = 1e-3
@@ -64,7 +67,6 @@ class MilvusCopies:
         self._thread: threading.Thread | None = None
         self._not_before = 0.0
         self._written = 0
-        self._sent: dict[int, tuple[Watermark, frozenset[int]]] = {}  # what is still behind the watermark
 
     def table(self, method: str) -> MilvusVectorTable:
         """The vectors of a method, which need not be registered."""
@@ -74,7 +76,7 @@ class MilvusCopies:
         """Register a transaction that wrote features; from time to time, copy their vectors in the background."""
         with self._lock:
             self._written += features
-            is_due = self._written >= FOLLOWED_FROM
+            is_due = self._written >= _COPIED_AT_ONCE
         if is_due:
             self.start()
 
@@ -121,29 +123,47 @@ class MilvusCopies:
         if thread is not None:
             thread.join(5.0)
 
-    def follow(self, model: int) -> bool:
-        """Copy what Milvus lacks of the vectors of a model, unless another process does so.
+    def follow(self, model: int, *, finish: bool = True) -> bool:
+        """Copy what is new of the vectors of a model, if it is much, unless another process does so.
+
+        Args:
+            model: Key of the model.
+            finish: Let Milvus build the graph of what was copied; else, only continue a first copy.
 
         Returns:
-            Whether there was no copy before.
+            Whether there was anything to copy.
 
         Raises:
             ShortlistUnavailableError: the server does not answer in time, or refuses.
         """
-        lease = leases.obtain(self._database, self._collection, f"copy-{model}", _LEASE_SECONDS)
+        mark = self.watermark(model)
+        if mark != NOTHING and not self.server.has(mark.name):
+            self._database.run(partial(watermarks.delete, model=model))
+            mark = NOTHING
+        table = table_of(model)
+        count = self._database.read(
+            lambda connection: watermarks.count_behind(connection, table, mark, FOLLOWED_FROM)
+        )
+        lease = None
+        if count >= FOLLOWED_FROM:
+            lease = leases.obtain(self._database, self._collection, f"copy-{model}", _LEASE_SECONDS)
         if lease is None:
             return False
         try:
-            mark = self._database.read(lambda connection: watermarks.read(connection, model))
-            is_new = mark.name != self.name_of(model) or not self.server.has(mark.name)
-            if is_new:
+            if mark == NOTHING:
                 mark = self._create(model)
             else:
+                mark = self.watermark(model)  # now that no other process moves it
                 self.server.load(mark.name)
-            self._copy(model, mark, lease)
-            return is_new
+            self._copy(model, mark, lease, finish=finish)
+            return True
         finally:
             lease.release()
+
+    def watermark(self, model: int) -> Watermark:
+        """The watermark of the copy of a model; ``NOTHING`` if it is that of a lost state of the database."""
+        mark = self._database.read(lambda connection: watermarks.read(connection, model))
+        return mark if mark.name == self.name_of(model) else NOTHING
 
     def name_of(self, model: int) -> str:
         """The name of the copy of a model; another one after the database was restored from a backup."""
@@ -183,27 +203,29 @@ class MilvusCopies:
         self._database.run(partial(watermarks.write, model=model, mark=mark))
         return mark
 
-    def _copy(self, model: int, mark: Watermark, lease: Lease) -> None:
+    def _copy(self, model: int, mark: Watermark, lease: Lease, *, finish: bool) -> None:
         """Copy all vectors behind a watermark, first those of earlier transactions."""
-        while mark.copied is not None:
-            rows = self._rows(model, "key > %s ORDER BY key", [mark.copied])
-            if rows and not self._renew(lease):
+        while mark.copied is not None and (rows := self._rows(model, "key > %s ORDER BY key", [mark.copied])):
+            if not self._renew(lease):
                 return
-            copied, seen = rows[-1][0] if rows else None, self._send(model, mark, [key for key, _ in rows])
-            mark = self._moved(model, Watermark(mark.name, mark.since, copied, seen))
-        known, sent = self._sent.get(model, (NOTHING, frozenset[int]()))
-        if known != mark:  # another process has moved it, or the copy is a new one
-            sent = frozenset()
-        since, repeated, last = self._database.read(watermarks.running), set[int](), (-1, mark.since)
+            seen = self._send(model, mark, rows)
+            mark = self._moved(model, replace(mark, copied=rows[-1][0], seen=seen))
+        if not finish:
+            return
+        since, last = self._database.read(watermarks.running), (-1, mark.since)
         while rows := self._rows(
             model, "(txid, key) > (%s::text::xid8, %s) ORDER BY txid, key", [str(last[1]), last[0]]
         ):
             if not self._renew(lease):
                 return
-            seen = self._send(model, mark, [key for key, _ in rows if key not in sent])
-            mark, last = replace(mark, seen=seen), rows[-1]
-            repeated.update(key for key, _ in rows)
-        self._sent[model] = self._moved(model, replace(mark, since=since)), frozenset(repeated)
+            mark, last = replace(mark, seen=self._send(model, mark, rows)), rows[-1]
+        self.server.flush(mark.name)
+        while not self.server.is_indexed(mark.name):
+            if self._stop.wait(_POLLED_SECONDS) or not lease.renew():
+                return
+        # The nodes that search take some seconds to load the graph.
+        if not self._stop.wait(_LOADED_SECONDS):
+            self._moved(model, replace(mark, since=since, copied=None))
 
     def _renew(self, lease: Lease) -> bool:
         return not self._stop.is_set() and lease.renew()
@@ -217,12 +239,13 @@ class MilvusCopies:
             ).fetchall()
         )
 
-    def _send(self, model: int, mark: Watermark, keys: Sequence[int]) -> int:
-        """Copy vectors; returns the time of the last change."""
-        rows = self._database.read(lambda connection: read_vectors(connection, model, keys)) if keys else {}
-        if not rows:
+    def _send(self, model: int, mark: Watermark, rows: Sequence[tuple[int, int]]) -> int:
+        """Copy the vectors of rows; returns the time of the last change."""
+        keys = [key for key, _ in rows]
+        vectors = self._database.read(lambda connection: read_vectors(connection, model, keys))
+        if not vectors:
             return mark.seen
-        return max(mark.seen, self.server.put(mark.name, list(rows), np.stack([*rows.values()])))
+        return max(mark.seen, self.server.put(mark.name, list(vectors), np.stack([*vectors.values()])))
 
     def _moved(self, model: int, mark: Watermark) -> Watermark:
         self._database.run(partial(watermarks.write, model=model, mark=mark))
@@ -257,6 +280,7 @@ class MilvusVectorTable(PgVectorTable):
         super().__init__(database, collection, method)
         self._copies = copies
         self._server = copies.server
+        self._inserted = 0  # vectors since the last ones were copied
 
     def check_support(self) -> None:
         """Check that PostgreSQL can store vectors, and that Milvus answers."""
@@ -270,32 +294,38 @@ class MilvusVectorTable(PgVectorTable):
         return model
 
     def insert(self, model: int, keys: NDArray[np.int64], vectors: Halves) -> None:
-        """Add vectors, and copy them: a model is complete only if Milvus has it as well."""
+        """Add vectors, and begin to copy them."""
         super().insert(model, keys, vectors)
-        self._copies.follow(model)
+        self._inserted += len(keys)
+        if self._inserted >= _COPIED_AT_ONCE:
+            self._inserted = 0
+            self._copies.follow(model, finish=False)
 
     def finish(self, model: int, *, gaps: int) -> bool:
         """Mark a model as complete unless there are new gaps, and delete the older ones with their copies."""
         self._copies.follow(model)
+        while self._is_far_behind(model):  # another process copies
+            time.sleep(_POLLED_SECONDS)
+            self._copies.follow(model)
         done = super().finish(model, gaps=gaps)
         self._copies.drop_unused()
         return done
 
     def tidy(self, model: int) -> bool:
-        """Delete vectors of removed features, and copy what Milvus lacks.
+        """Delete vectors of removed features, and copy what is new, if it is much.
 
         Returns:
-            Whether there was anything to delete, or no copy.
+            Whether there was anything to delete or to copy.
         """
         done, rows = self.delete_removed(model)
         self._index_transactions(model, rows)
-        is_new = self._copies.follow(model)
+        done |= self._copies.follow(model)
         self._copies.drop_unused()
-        return done or is_new
+        return done
 
     def delete_gone(self, model: int) -> None:
         """Delete vectors of removed features, in Milvus first."""
-        mark = self._mark(model)
+        mark = self._copies.watermark(model)
         rows = self._database.read(
             lambda connection: connection.execute(f"SELECT stored.key {gone_from(model)}", [model]).fetchall()
         )
@@ -324,9 +354,11 @@ class MilvusVectorTable(PgVectorTable):
 
     def verify(self, model: int) -> list[str]:
         """Compare the number of vectors in Milvus, and some of them, with PostgreSQL."""
-        mark, table = self._mark(model), table_of(model)
-        if mark == NOTHING or not self._server.has(mark.name):
-            return [f"Milvus has no copy of the {self._method} vectors"]
+        mark, table = self._copies.watermark(model), table_of(model)
+        if mark == NOTHING:
+            return []  # all are compared one by one
+        if not self._server.has(mark.name):
+            return [f"Milvus has lost its copy of the {self._method} vectors"]
         condition, values = mark.behind()
         expected = self._count(f"SELECT count(*) FROM {table} WHERE NOT ({condition})", values)
         problems, count = [], self._server.count(mark.name, since=mark.seen)
@@ -347,19 +379,24 @@ class MilvusVectorTable(PgVectorTable):
 
     # -- parts ---------------------------------------------------------------------------------------------
 
-    def _mark(self, model: int) -> Watermark:
-        """The watermark of the copy; ``NOTHING`` if the copy belongs to a lost state of the database."""
-        mark = self._database.read(lambda connection: watermarks.read(connection, model))
-        return mark if mark.name == self._copies.name_of(model) else NOTHING
+    def _is_far_behind(self, model: int) -> bool:
+        """Whether Milvus lacks too many vectors for a search."""
+        table, mark = table_of(model), self._copies.watermark(model)
+        return (
+            self._database.read(
+                lambda connection: watermarks.count_behind(connection, table, mark, MOST_BEHIND + 1)
+            )
+            > MOST_BEHIND
+        )
 
     def _index_transactions(self, model: int, rows: int) -> None:
         self.build_index(model, f"{table_of(model)}_by_txid", "(txid, key)", rows=rows)
 
     def _found(self, model: int, queries: Halves, n: int) -> list[Found]:
         """Keys and products of the best vectors in Milvus, and of those that it lacks."""
-        mark = self._mark(model)
+        mark = self._copies.watermark(model)
         behind = self._behind(model, mark, texts_of(queries), n)
-        if mark == NOTHING:
+        if mark.copied is not None or mark == NOTHING:
             return behind
         try:
             found = self._server.nearest(mark.name, queries, n, since=mark.seen)

@@ -14,7 +14,7 @@ class Watermark:
     Attributes:
         name: Name of the copy.
         since: The smallest transaction whose vectors may be missing.
-        copied: Key up to which the copy has vectors of earlier transactions; ``None``: it has all of them.
+        copied: Key up to which a first copy, which cannot be searched yet, has vectors; ``None``: it is finished.
         seen: Time of the last change to the copy, by the clock of its engine.
     """
 
@@ -27,7 +27,7 @@ class Watermark:
         """A condition for the vectors that the copy may lack, and its parameters."""
         if self.copied is None:
             return "txid >= %s::text::xid8", [str(self.since)]
-        return "(txid >= %s::text::xid8 OR key > %s)", [str(self.since), self.copied]
+        return "true", []
 
 
 NOTHING = Watermark("", 0, None, 0)

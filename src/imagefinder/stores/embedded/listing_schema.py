@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 # What images are listed by, derived from their records. Rows that are missing or outdated are
-# due: they are written before the next listing.
+# due: they are written before the next listing. No value is NULL; saying so would not fit into the first page.
 LISTING: tuple[str, ...] = (
     """
     CREATE TABLE listing (
         image INTEGER PRIMARY KEY REFERENCES images (key) ON DELETE CASCADE,
-        id TEXT NOT NULL,
-        taken TEXT NOT NULL,
-        day TEXT NOT NULL,
-        name TEXT NOT NULL,
-        size INTEGER NOT NULL,
-        added REAL NOT NULL,
-        folder TEXT NOT NULL,
-        format TEXT NOT NULL,
-        camera TEXT NOT NULL,
-        place TEXT NOT NULL,
-        rating INTEGER NOT NULL
+        id TEXT,
+        taken TEXT,
+        day TEXT,
+        name TEXT,
+        size INTEGER,
+        added REAL,
+        folder TEXT,
+        format TEXT,
+        camera TEXT,
+        place TEXT,
+        rating INTEGER
     ) STRICT
     """,
-    "CREATE INDEX listing_by_id ON listing (id)",
+    "CREATE INDEX by_id ON listing (id)",
     # With the columns of filters, so that filtered listings by date read the index only.
-    "CREATE INDEX listing_by_day ON listing (day, taken, id, camera, place, format, rating, folder)",
-    *(f"CREATE INDEX listing_by_{name} ON listing ({name}, id)" for name in ("name", "size", "added", "folder")),
-    "CREATE INDEX listing_counts ON listing (camera, place, format, rating)",
+    "CREATE INDEX by_day ON listing (day, taken, id, camera, place, format, rating, folder)",
+    *(f"CREATE INDEX by_{name} ON listing ({name}, id)" for name in ("name", "size", "added", "folder")),
+    "CREATE INDEX by_camera ON listing (camera, place, format, rating)",
     """
     CREATE TABLE tags (
         tag TEXT NOT NULL,
@@ -46,14 +46,15 @@ LISTING: tuple[str, ...] = (
     END
     """,
     """
-    CREATE TRIGGER listing_file_read AFTER INSERT ON file_metadata BEGIN
+    CREATE TRIGGER file_read AFTER INSERT ON file_metadata BEGIN
         INSERT OR IGNORE INTO listing_due VALUES (NEW.image);
+        UPDATE totals SET
+        stacked=stacked+EXISTS(SELECT 1 FROM file_metadata WHERE stack=NEW.stack AND image<>NEW.image);
     END
     """,
     """
-    CREATE TRIGGER listing_file_lost AFTER DELETE ON file_metadata
-    WHEN EXISTS (SELECT 1 FROM images WHERE key = OLD.image) BEGIN
-        INSERT OR IGNORE INTO listing_due VALUES (OLD.image);
+    CREATE TRIGGER file_lost AFTER DELETE ON file_metadata BEGIN
+        INSERT OR IGNORE INTO listing_due SELECT key FROM images WHERE key=OLD.image;
     END
     """,
 )

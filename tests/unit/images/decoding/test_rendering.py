@@ -11,6 +11,7 @@ from tiff_files import tiff, tiff_pages
 from imagefinder.core.errors import DamagedImageError, ImageError, ImageTooLargeError
 from imagefinder.images.decoding.decode import InProcessDecoder, decode
 from imagefinder.images.decoding.pool import DecoderPool
+from imagefinder.images.decoding.rendering import render_pixels
 from imagefinder.testing.extractors import textured_image
 
 LIMITS = {"max_bytes": 50_000_000, "max_pixels": 20_000_000}
@@ -95,3 +96,10 @@ def test_limits(decoder):
 def test_extreme_shapes(decoder):
     rendered = decoder.render(encoded(np.zeros((2, 9000, 3), np.uint8), "PNG"), side=400, **LIMITS)
     assert (rendered.width, rendered.height) == (400, 1)
+
+
+def test_decoded_pixels_give_the_same_preview():
+    picture = textured_image(3, 700, 900)
+    for side in (1600, 400, 100):
+        encoded_first = InProcessDecoder().render(encoded(picture, "PNG"), side=side, **LIMITS)
+        assert render_pixels(picture, side=side) == encoded_first

@@ -13,9 +13,11 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from imagefinder.core.errors import DamagedImageError
+from imagefinder.core.records import Entry, ImageRecord
 from imagefinder.core.settings import Settings
 from imagefinder.server.app import create_app
 from imagefinder.testing.extractors import textured_image
+from imagefinder.wiring import open_collection
 
 BASE = "/v1/collections/default"
 
@@ -171,3 +173,55 @@ def test_neither_source_nor_thumbnail(client: TestClient, collection: Any, image
 def test_head(client: TestClient) -> None:
     got, head = client.get(f"{BASE}/previews/a b.tif"), client.head(f"{BASE}/previews/a b.tif")
     assert (head.status_code, head.content, head.headers["etag"]) == (200, b"", got.headers["etag"])
+
+
+def test_kept_originals_can_be_downloaded(tmp_path: Path) -> None:
+    settings = Settings(
+        store="memory",
+        scratch=tmp_path / "s",
+        collections=tmp_path / "c",
+        keep_originals=True,
+        models=tmp_path / "m",
+    )
+    buffer = io.BytesIO()
+    large().save(buffer, "TIFF")
+    with TestClient(create_app(open_collection(settings, create=True))) as client:
+        assert client.get("/v1/info").json()["keep_originals"] is True
+        put = client.put(f"{BASE}/images/a", content=buffer.getvalue(), headers={"Content-Type": "image/tiff"})
+        assert put.is_success, put.text
+        assert client.get(f"{BASE}/contents/a").content == buffer.getvalue()
+        response = client.get(f"{BASE}/previews/a?size=6400")
+        assert (size_of(response), response.headers["x-preview-source"]) == ((2000, 1500), "original")
+        client.delete(f"{BASE}/images/a")
+        assert client.get(f"{BASE}/previews/a").json()["code"] == "unknown_image"
+
+
+@pytest.mark.parametrize(("url_queries", "reason"), [(True, "fetch_failed"), (False, "url_queries_off")])
+def test_web_addresses_that_are_not_downloaded(tmp_path: Path, url_queries: bool, reason: str) -> None:
+    settings = Settings(
+        store="memory",
+        scratch=tmp_path / "s",
+        collections=tmp_path / "c",
+        models=tmp_path / "m",
+        fetch_private=True,
+        url_queries=url_queries,
+    )
+    collection = open_collection(settings, create=True)
+    record = ImageRecord("a", "http://127.0.0.1:9/a.png", "0" * 64, 1, 2000, 1500, "PNG")
+    buffer = io.BytesIO()
+    large().resize((256, 192)).save(buffer, "JPEG")
+    collection.store.put([Entry(record, {}, buffer.getvalue())])
+    with TestClient(create_app(collection)) as client:
+        response = client.get(f"{BASE}/previews/a")
+    assert (response.headers["x-preview-source"], size_of(response)) == ("thumbnail", (256, 192))
+    assert response.headers["x-preview-reason"].startswith(reason)
+
+
+def test_the_previews_of_a_deleted_image_are_deleted(client: TestClient, settings: Settings) -> None:
+    for size in (400, 1600):
+        client.get(f"{BASE}/previews/a b.tif", params={"size": size})
+        client.get(f"{BASE}/previews/turned.jpg", params={"size": size})
+    assert len(files_in_cache(settings)) == 4
+    assert client.delete(f"{BASE}/images/a b.tif").status_code == 204
+    assert len(files_in_cache(settings)) == 2
+    assert client.get(f"{BASE}/previews/turned.jpg").headers["x-preview-source"] == "file"
