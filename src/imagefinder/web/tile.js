@@ -67,6 +67,34 @@ export function createTile(image, { side, density, selected }) {
 const action = (name, what, label, title = label) =>
   button(name, label, () => {}, { quiet: true, class: "plain", "data-do": what, title });
 
+/** What the file says about an image: property -> its name.
+ * @type {Record<string, import("./texts.js").Key>} */
+const FILE_PROPERTIES = {
+  "exif.taken": "file.taken",
+  "exif.camera": "file.camera",
+  "exif.lens": "file.lens",
+  "exif.latitude": "file.latitude",
+  "exif.longitude": "file.longitude",
+  "exif.altitude": "file.altitude",
+  "iptc.title": "file.title",
+  "iptc.caption": "file.caption",
+  "iptc.keywords": "file.keywords",
+  "iptc.creator": "file.creator",
+  "iptc.copyright": "file.copyright",
+  "iptc.city": "file.city",
+  "iptc.country": "file.country",
+  "live.video": "file.video",
+  "xmp.rating": "file.rating",
+};
+
+/** @param {Rest.Image} image @returns {[string, import("./dom.js").Child][]} */
+const ofFile = (image) =>
+  Object.entries(FILE_PROPERTIES).map(([name, key]) => {
+    const [namespace, property] = name.split(".");
+    const value = image.file_metadata[namespace]?.[property];
+    return [t(key), Array.isArray(value) ? value.join(", ") : value === undefined ? "" : String(value)];
+  });
+
 /** What is stored about an image: names and values.
  * @param {Rest.Image} image @returns {HTMLElement} */
 export function properties(image) {
@@ -75,6 +103,7 @@ export function properties(image) {
     [t("image.dimensions"), dimensions(image)],
     [t("image.size"), `${bytes(image.size_bytes)}, ${image.format}`],
     [t("image.added"), dateTime(image.added_at)],
+    ...ofFile(image),
     [t("image.source"), image.uri && h("a", { href: image.uri, rel: "noreferrer", target: "_blank" }, image.uri)],
     [t("image.sha256"), h("code", {}, image.sha256)],
     ...Object.entries(image.metadata).map(([name, value]) => [
