@@ -330,10 +330,11 @@ def network(model: ModelSpec, settings: Settings) -> Method:
 
 
 def _words(name: str, model: ModelSpec, cache: ModelCache) -> TextEncoder | None:
-    """The words of a network whose vectors are the input of its classifier; ``None`` for other networks."""
+    """The words of a shipped network with a classifier; ``None`` for others, whose classes are not known."""
     from imagefinder.extractors.classifier import TENSORS, ClassifierWords
+    from imagefinder.models.catalogue import MODELS
 
-    if model.architecture not in TENSORS or model.output.pool != "vector" or model.output.linear:
+    if model.architecture not in TENSORS or model != MODELS.get(name):
         return None
 
     def read() -> Mapping[str, Any]:

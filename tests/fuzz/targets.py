@@ -27,6 +27,7 @@ from typing import Any
 import httpx2
 import numpy as np
 import safetensors.numpy
+from PIL import Image
 from starlette.requests import Request
 from tiff_files import DEFLATE, LZW, tiff_pages
 
@@ -47,6 +48,7 @@ from imagefinder.core.errors import (
     StoreError,
 )
 from imagefinder.core.features import FeatureSpec, GlobalFeatures, LocalFeatures
+from imagefinder.core.file_metadata import PROPERTIES, FileMetadata, nested
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.job_records import UNREADABLE, from_content
 from imagefinder.core.jobs import Job
@@ -58,6 +60,8 @@ from imagefinder.core.settings import Settings
 from imagefinder.dedup import report as duplicate_report
 from imagefinder.evaluation.datasets import read_manifest
 from imagefinder.images.decoding.decode import decode
+from imagefinder.images.metadata import takeout, xmp
+from imagefinder.images.metadata.read import read as read_metadata
 from imagefinder.indexing.archives import check_archive, read_archive
 from imagefinder.indexing.lists import check_list, read_list
 from imagefinder.indexing.npy_layout import read_npy_layout
@@ -123,6 +127,69 @@ def _file(name: str, data: bytes) -> Iterator[Path]:
         yield path
     finally:
         path.unlink(missing_ok=True)
+
+
+# -- metadata of images --------------------------------------------------------------------------------------
+
+
+def _checked(properties: Mapping[str, Any]) -> None:
+    """Properties have the types and limits that they promise, and can be stored."""
+    found = {name: value for name, value in properties.items() if value is not None}
+    kinds = {"text": str, "time": str, "integer": int, "number": float, "texts": list}
+    for name, value in found.items():
+        assert isinstance(value, str if name == "burst" else kinds[PROPERTIES[name].kind]), (name, value)
+    stored = FileMetadata(nested({name: value for name, value in found.items() if name != "burst"}), "1")
+    assert validation.normalise_file_metadata("a", stored) == stored
+    assert len(stored.text()) < 100_000
+
+
+_XMP = (
+    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    b'<rdf:Description xmlns:dc="http://purl.org/dc/elements/1.1/" xmlns:xmp="http://ns.adobe.com/xap/1.0/"'
+    b' xmlns:exif="http://ns.adobe.com/exif/1.0/" xmp:Rating="3" exif:GPSLatitude="1,2.5N"'
+    b' exif:GPSLongitude="3,4,5W" exif:GPSAltitude="7/2" xmp:CreateDate="2024-07-01T12:30:05.12+02:00">'
+    b"<dc:subject><rdf:Bag><rdf:li>a</rdf:li>"
+    b"</rdf:Bag></dc:subject></rdf:Description></rdf:RDF></x:xmpmeta>"
+)
+_TAKEOUT = (
+    b'{"title": "a.jpg", "description": "b", "photoTakenTime": {"timestamp": "1719829805"},'
+    b' "geoData": {"latitude": 1.5, "longitude": -2.5, "altitude": 3.0}}'
+)
+
+
+def _with_exif() -> list[bytes]:
+    exif = Image.Exif()
+    exif[271], exif[272], exif[274], exif[18246], exif[40091] = "Make", "Model", 6, 4, b"T\0i\0"
+    exif.get_ifd(0x8769).update({36867: "2024:07:01 12:30:05", 36881: "+02:00", 37521: "12", 42036: "Lens"})
+    exif.get_ifd(0x8825).update({1: "S", 2: (1.0, 2.0, 3.5), 3: "E", 4: (4.0, 5.0, 6.5), 5: b"\1", 6: 7.5})
+    found = []
+    for kind in ("JPEG", "PNG", "WEBP"):
+        buffer = io.BytesIO()
+        Image.new("RGB", (8, 8)).save(buffer, kind, exif=exif)
+        found.append(buffer.getvalue())
+    iptc = b"\x1c\x02\x05\0\x01T\x1c\x02\x19\0\x01k\x1c\x02\x37\0\x0820240701"
+    resource = b"Photoshop 3.0\x008BIM\x04\x04\0\0" + len(iptc).to_bytes(4) + iptc
+    jpeg = found[0]
+    return [
+        *found,
+        jpeg[:2] + b"\xff\xed" + (len(resource) + 2).to_bytes(2) + resource + jpeg[2:],
+        exif.tobytes()[6:],
+    ]
+
+
+@target("file-metadata", _with_exif)
+def _file_metadata(data: bytes) -> None:
+    _checked(read_metadata(data))
+
+
+@target("xmp", lambda: [_XMP, b"<!DOCTYPE a><a/>", _XMP.decode().encode("utf-16")])
+def _xmp(data: bytes) -> None:
+    _checked(xmp.properties(data))
+
+
+@target("takeout", lambda: [_TAKEOUT])
+def _takeout(data: bytes) -> None:
+    _checked(takeout.properties(data))
 
 
 # -- weights -----------------------------------------------------------------------------------------------
@@ -601,14 +668,14 @@ def _filter(data: bytes) -> None:
     query = f"SELECT count(*) FROM images WHERE {condition.sql}"
     database = _images()
     database.execute("DELETE FROM images")
-    database.execute("INSERT INTO images VALUES (?)", (kept,))
+    database.execute("INSERT INTO images (metadata) VALUES (?)", (kept,))
     assert not matches or database.execute(query, condition.values).fetchone() == (1,)
 
 
 @functools.cache
 def _images() -> sqlite3.Connection:
     database = sqlite3.connect(":memory:")
-    database.execute("CREATE TABLE images (metadata TEXT)")
+    database.execute("CREATE TABLE images (metadata TEXT, properties TEXT)")
     return database
 
 

@@ -32,7 +32,7 @@ dim = 8
 
 
 def graph(
-    *, seed: int = 1, domain: str = "", external: bool = False, batch: str | int = "batch", scale: float = 1.0
+    *, seed: int = 1, domain: str = "", external: bool = False, batch: str | int = "batch", channels: int = 3
 ) -> bytes:
     """The file: ``map`` (B, 8, 4, 4), its mean ``vector`` (B, 8), ``tokens`` (B, 17, 8) with a class token.
 
@@ -41,10 +41,10 @@ def graph(
         domain: Domain of an operator that is added, if any.
         external: Keep the weights in another file.
         batch: Dimension of the batch.
-        scale: Factor of the weights.
+        channels: Of the input.
     """
     rng = np.random.default_rng(seed)
-    weight = (rng.normal(size=(DIM, 3, 8, 8)) * scale).astype(np.float32)
+    weight = rng.normal(size=(DIM, channels, 8, 8)).astype(np.float32)
     tensors = [
         numpy_helper.from_array(weight, "weight"),
         numpy_helper.from_array(rng.normal(size=DIM).astype(np.float32), "bias"),
@@ -69,7 +69,7 @@ def graph(
     made = helper.make_graph(
         nodes,
         "small",
-        [helper.make_tensor_value_info("pixel_values", TensorProto.FLOAT, [batch, 3, SIDE, SIDE])],
+        [helper.make_tensor_value_info("pixel_values", TensorProto.FLOAT, [batch, channels, SIDE, SIDE])],
         [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()],
         tensors,
     )

@@ -194,7 +194,7 @@ def print_report(report: AddReport, location: str, *, all_failures: str = "image
         output.line(f"file metadata of {output.plural(report.refreshed, 'unchanged image')} read again")
     if report.stacked:
         output.line(
-            f"stacks: {output.plural(report.stacked, 'image')} count as one with another version of the picture "
+            f"in stacks: {output.plural(report.stacked, 'further version')} of pictures "
             "(raw and JPEG, edited copies, bursts)"
         )
     if report.moved:

@@ -128,10 +128,11 @@ def show(context: typer.Context, name: NameArgument, as_json: JsonOption = False
         output.document({**to_json(model), "file": str(file), "state": to_json(state)})
         return
     output.line(f"# {file}")
-    output.line(file.read_text(encoding="utf-8").rstrip())
+    for line in file.read_text(encoding="utf-8").splitlines():
+        output.line(line)
     output.line()
     output.line(f"weights: {state.path or 'not installed'}" + (f" ({state.origin})" if state.origin else ""))
-    trust = "recorded at the first download (trusted on first use)" if state.trusted else "from the catalogue"
+    trust = "recorded at the first download (trusted on first use)" if state.trusted else "from the file above"
     output.line(f"SHA-256: {state.sha256} {trust}" if state.sha256 else "SHA-256: recorded at the first download")
     if model.untested:
         output.line("these weights have never been run with imagefinder: imagefinder models check " + name)

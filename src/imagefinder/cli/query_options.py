@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, get_args
+import json
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, get_args
 
 import typer
 
@@ -29,6 +30,23 @@ BoxOption = Annotated[
         show_default=False,
     ),
 ]
+
+
+def parse_filter(text: str | None) -> Mapping[str, Any] | None:
+    """Parse the value of ``--filter``.
+
+    Raises:
+        BadParameter: it is not a JSON object.
+    """
+    if text is None:
+        return None
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise typer.BadParameter(f'--filter expects a JSON object such as {{"xmp.rating": 5}}, not {text[:200]!r}')
+    return found
 
 
 def boxes(texts: Sequence[str] | None) -> list[Box]:

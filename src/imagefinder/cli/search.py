@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, get_args
 import typer
 
 from imagefinder.cli import output, search_many
-from imagefinder.cli.query_options import BoxOption, RankingOption, boxes
+from imagefinder.cli.query_options import BoxOption, RankingOption, boxes, parse_filter
 from imagefinder.cli.session import (
     OK,
     UNFINISHED,
@@ -116,6 +116,24 @@ def search(  # long: mostly the declarations of its options, as typer reads them
             show_default=False,
         ),
     ] = None,
+    stacks: Annotated[
+        bool | None,
+        typer.Option(
+            "--stacks/--no-stacks",
+            help="Count versions of one picture (raw and JPEG, edited copies, bursts) as one image. Default: "
+            "setting stacks.",
+            show_default=False,
+        ),
+    ] = None,
+    where: Annotated[
+        str | None,
+        typer.Option(
+            "--filter",
+            metavar="JSON",
+            help="Search only images whose metadata match this filter.",
+            show_default=False,
+        ),
+    ] = None,
     box: BoxOption = None,
     show: Annotated[
         bool,
@@ -134,14 +152,17 @@ def search(  # long: mostly the declarations of its options, as typer reads them
     if (queries and image_id is not None) or not (queries or image_id is not None or text):
         raise typer.BadParameter("give an IMAGE, --id ID or --text WORDS")
     options = SearchOptions(
-        method, k, ranking, mode, mirror, min_score=min_score, max_evalue=max_evalue, rerank_depth=rerank_depth
+        *(method, k, ranking, mode, mirror, parse_filter(where)),
+        min_score=min_score,
+        max_evalue=max_evalue,
+        rerank_depth=rerank_depth,
     )
     many = search_many.sources(queries or ())
     if text and many:
         raise typer.BadParameter("--text cannot be combined with several images")
     if text and show and not (queries or image_id):
         raise typer.BadParameter("--show needs a query image")
-    with open_collection(context, collection) as opened, similar_ids(opened):
+    with open_collection(context, collection, stacks=stacks) as opened, similar_ids(opened):
         if many:
             answers = search_many.Answers(
                 opened, options, boxes(box), as_json=as_json, page=page if show else None

@@ -39,7 +39,6 @@ from imagefinder.core.answers import (
     FailedImage,
     FailurePage,
     Image,
-    JobPage,
     MethodList,
     MethodStatus,
     RemovalPage,
@@ -50,7 +49,7 @@ from imagefinder.core.answers import (
     ServerLimits,
     extend,
 )
-from imagefinder.core.jobs import Job, JobState
+from imagefinder.core.jobs import Job, JobPage, JobState
 from imagefinder.core.query import SearchOptions
 from imagefinder.core.results import AUTO, Box, Comparison, Explanation
 from imagefinder.core.similarity import SimilarImage, SimilarPage

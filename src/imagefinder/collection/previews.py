@@ -11,7 +11,7 @@ from imagefinder.core.contracts import Store
 from imagefinder.core.errors import ImageError, SourceError
 from imagefinder.core.features import RgbImage
 from imagefinder.core.pages import split_page
-from imagefinder.core.previews import DEFAULT_SIZE, KeptKind, Preview, PreviewSource, size_step
+from imagefinder.core.previews import DEFAULT_SIZE, SIZES, KeptKind, Preview, PreviewSource, size_step
 from imagefinder.core.records import ImageRecord
 from imagefinder.core.settings import Settings
 from imagefinder.images.decoding import rendering
@@ -205,6 +205,11 @@ class PreviewMaker:
             return file_item(path, os.stat(path), record.id, record.source)  # noqa: PTH116 - names may be any bytes
         except (OSError, ValueError):
             return None
+
+
+def all_tags(record: ImageRecord) -> list[str]:
+    """The tags of all previews of an image."""
+    return [_tag(record, size) for size in SIZES]
 
 
 def _tag(record: ImageRecord, size: int) -> str:

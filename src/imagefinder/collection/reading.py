@@ -168,8 +168,15 @@ class CollectionReader:
         Raises:
             InputError: the filter is not valid.
         """
-        chosen = filters.parse_optional(where)
-        return self.store.images(after=after, limit=limit, where=chosen, contains=contains)
+        return self.store.images(after=after, limit=limit, where=self._filter(where), contains=contains)
+
+    def _filter(self, where: Mapping[str, Any] | None) -> filters.Filter | None:
+        """The filter; conditions on places need the setting ``places``."""
+        return filters.parse_optional(where, places=self.settings.places)
+
+    def _check_places(self, *, shown: bool) -> None:
+        if shown and not self.settings.places:
+            raise filters.places_not_shown("listings by place")
 
     def listing(
         self,
@@ -189,7 +196,11 @@ class CollectionReader:
                 first page.
             offset: Number of images to skip from there.
             limit: Maximum number of records.
+
+        Raises:
+            FilterError: the selection is by place, without the setting ``places``.
         """
+        self._check_places(shown=bool(selection.places))
         return self.store.listing(selection, order, after=after, offset=offset, limit=limit)
 
     def groups(
@@ -207,7 +218,11 @@ class CollectionReader:
             selection: Which images to group.
             after: The value of the last group of the previous page; ``None`` for the first page.
             limit: Maximum number of groups; ``None``: no limit.
+
+        Raises:
+            FilterError: groups or selection are by place, without the setting ``places``.
         """
+        self._check_places(shown=by == "place" or bool(selection.places))
         return self.store.groups(by, selection, after=after, limit=limit)
 
     def failures(self, *, after: str = "", limit: int | None = None) -> list[Failure]:

@@ -10,7 +10,6 @@ import numpy as np
 
 from imagefinder.collection.identity import IdentityCheck
 from imagefinder.collection.indexed import IndexedCollection
-from imagefinder.core import filters
 from imagefinder.core.contracts import Store
 from imagefinder.core.errors import InputError
 from imagefinder.core.features import GlobalFeatures
@@ -121,7 +120,7 @@ class SearchableCollection(IndexedCollection):
         watch = Stopwatch()
         if query.image is not None and not isinstance(query.image, np.ndarray):
             self.runtime.decoder.start()
-        where = filters.parse_optional(options.where)
+        where = self._filter(options.where)
         methods = self._methods.to_search(options.method)  # report an unknown method before reading the image
         if query.image is not None:
             self.runtime.preload(methods)
@@ -161,7 +160,7 @@ class SearchableCollection(IndexedCollection):
     def _trace_words(self, query: Query, options: SearchOptions) -> Trace:
         watch = Stopwatch()
         method = self._methods.to_search_words(options.method)
-        where = filters.parse_optional(options.where)
+        where = self._filter(options.where)
         image = None
         if query.has_image:
             read, image = self._images.query(query)
@@ -228,7 +227,7 @@ class SearchableCollection(IndexedCollection):
             raise InputError("a search with words alone has no explanations")
         methods = self._methods.to_search(options.method, query.id)
         query, image = self._images.query(query)
-        where, indexes = filters.parse_optional(options.where), self._derived.ann_indexes(methods, options.mode)
+        where, indexes = self._filter(options.where), self._derived.ann_indexes(methods, options.mode)
         allowed = Allowed.of(self.store, where, fast=indexes is not None)
         stacks = options.stacks and self.settings.stacks
         gallery = Gallery(self.store, self._null_model(), allowed, indexes, stacks)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from imagefinder.core.jobs import Job
@@ -22,13 +22,7 @@ OPTION_NAMES: Mapping[str, str] = {"ranking": "verify", "where": "filter"}
 
 
 def extend(kind: type[T], value: DataclassInstance, **added: Any) -> T:
-    """Convert an object to a subclass of its class.
-
-    Args:
-        kind: The subclass; a dataclass.
-        value: An instance of the base class.
-        added: Fields that only ``kind`` has, or that replace those of ``value``.
-    """
+    """Convert an object to ``kind``, a subclass of its class, with the values ``added`` of further members."""
     return kind(**{one.name: getattr(value, one.name) for one in fields(value)} | added)
 
 
@@ -265,6 +259,12 @@ class Image(Described):
     missing: bool = False
     """Whether the file that the image was added from no longer exists."""
 
+    file_metadata: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Metadata of the file, by namespace; its place only with the server's setting ``places``."""
+
+    stack: str = ""
+    """Identifies the versions of one picture (raw and JPEG, edited copies, bursts); empty if unknown."""
+
     preview: str = ""
     """Path of the preview on this server, which browsers can show; empty if it comes from version 0.1."""
 
@@ -486,14 +486,3 @@ class DuplicatesRunning(Described):
 
     job: Job
     """The job that computes the report."""
-
-
-@dataclass(frozen=True, slots=True)
-class JobPage(Described):
-    """A page of jobs, newest first."""
-
-    jobs: tuple[Job, ...]
-    """The jobs of this page."""
-
-    next_cursor: str | None
-    """Cursor of the next page; null on the last page."""

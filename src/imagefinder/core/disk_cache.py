@@ -88,6 +88,11 @@ class DiskCache:
             return
         self._account(len(data))
 
+    def discard(self, name: str) -> None:
+        """Delete what is cached under a name, if there is anything."""
+        with suppress(OSError):
+            (self._folder / name).unlink()
+
     def _account(self, size: int) -> None:
         with self._lock:
             if self._unaccounted is not None:

@@ -103,3 +103,8 @@ def nested(properties: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         namespace, _, key = name.partition(".")
         found.setdefault(namespace, {})[key] = value
     return found
+
+
+def nested_names(properties: Properties) -> dict[str, Any]:
+    """Properties by their dotted names; the inverse of ``nested``."""
+    return {f"{namespace}.{key}": one for namespace, values in properties.items() for key, one in values.items()}

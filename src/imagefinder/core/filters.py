@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
 from imagefinder.core.errors import FilterError
+from imagefinder.core.file_metadata import PLACES
 from imagefinder.core.json_limits import JsonLimits, contents
 
 MAX_DEPTH = 8
@@ -115,11 +116,15 @@ class Not:
         return not self.part.matches(metadata)
 
 
-def parse(data: object) -> Filter:
+def parse(data: object, *, places: bool = True) -> Filter:
     """Parse a filter from JSON data.
 
+    Args:
+        data: The filter.
+        places: Whether conditions on the places of images are allowed, which reveal them.
+
     Raises:
-        FilterError: the data are not a valid filter; the message names the place or the limit.
+        FilterError: the data are not a valid filter; the message names the position or the limit.
     """
     try:
         violation = FILTER_LIMITS.violation(data)
@@ -127,16 +132,17 @@ def parse(data: object) -> Filter:
         violation = None  # not JSON; the parser names the place
     if violation:
         raise _wrong(f"filter has {violation[0]}", hint="send a shorter filter")
-    return _Parser().filter(data, "filter", 0)
+    return _Parser(places=places).filter(data, "filter", 0)
 
 
-def parse_optional(data: object) -> Filter | None:
+def parse_optional(data: object, *, places: bool = True) -> Filter | None:
     """``parse``, but ``None`` for ``None``: no filter."""
-    return None if data is None else parse(data)
+    return None if data is None else parse(data, places=places)
 
 
 class _Parser:
-    def __init__(self) -> None:
+    def __init__(self, *, places: bool) -> None:
+        self._places = places
         self._conditions = 0
         self._filters = 0
 
@@ -167,6 +173,8 @@ class _Parser:
         return parts[0] if len(parts) == 1 else All(tuple(parts))
 
     def _of_key(self, path: Path, value: object, where: str) -> list[Filter]:
+        if not self._places and _reveals_places(path):
+            raise places_not_shown(f"{where}: filters on places")
         conditions = dict(value) if isinstance(value, Mapping) else {"eq": value}
         if not conditions:
             raise _wrong(f"{where} has no condition", hint=_HINT)
@@ -178,6 +186,20 @@ class _Parser:
             _check(operator, operand, where)
             found.append(Condition(path, operator, operand))
         return found
+
+
+def places_not_shown(what: str) -> FilterError:
+    """The error for a request that would reveal the places of images."""
+    return _wrong(
+        f"{what} are not allowed",
+        hint="set places = true (IMAGEFINDER_PLACES=true) to show where images were taken",
+    )
+
+
+def _reveals_places(path: Path) -> bool:
+    """Whether a condition on this key depends on a place: it is that of a place, or of its whole namespace."""
+    is_namespace = len(path) == 1 and any(name.startswith(f"{path[0]}.") for name in PLACES)
+    return is_namespace or ".".join(path[:2]) in PLACES
 
 
 def _check(operator: object, operand: object, where: str) -> None:

@@ -118,3 +118,14 @@ class Job(Described):
     def ended(self) -> bool:
         """Whether the state is final."""
         return self.state in ENDED
+
+
+@dataclass(frozen=True, slots=True)
+class JobPage(Described):
+    """A page of jobs, newest first."""
+
+    jobs: tuple[Job, ...]
+    """The jobs of this page."""
+
+    next_cursor: str | None
+    """Cursor of the next page; null on the last page."""

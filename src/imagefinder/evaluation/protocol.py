@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from imagefinder.collection import Collection
 from imagefinder.core.errors import ImageError, SourceError
+from imagefinder.core.query import Query, SearchOptions
 from imagefinder.core.results import Hit, Ranking, SearchResult
 from imagefinder.evaluation.datasets import Dataset, LabelledQuery
 from imagefinder.evaluation.memory import peak_bytes, reset_peak
@@ -247,10 +248,10 @@ def evaluate(
     if not any(query.positives for query in dataset.queries):
         raise SourceError(f"no query of {dataset.name} has a correct answer")
 
+    options = SearchOptions(method, len(dataset.images), ranking, mirror=mirror, evalues=evalues, stacks=False)
+
     def search(query: LabelledQuery) -> SearchResult:
-        return collection.search(
-            query.path, method=method, k=len(dataset.images), ranking=ranking, mirror=mirror, evalues=evalues
-        )
+        return collection.search(Query(query.path), options)
 
     reset_peak()
     started, answers = time.perf_counter(), []

@@ -108,7 +108,13 @@ class Session:
                 f"the network takes other inputs than one batch of images in float32: {found}",
                 hint="use the graph of the image tower alone, in float32",
             )
-        return inputs[0].name, inputs[0].shape
+        shape = inputs[0].shape
+        if shape and (len(shape) != 4 or (isinstance(shape[1], int) and shape[1] != 3)):
+            raise ModelError(
+                f"the network takes an input of the shape {shape}, not images (batch, 3, height, width)",
+                hint="export the model for colour images with the channels first",
+            )
+        return inputs[0].name, shape
 
     def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Compute the output of a batch.
@@ -147,6 +153,13 @@ def outputs(graph: bytes, batch: NDArray[np.float32]) -> dict[str, NDArray[np.fl
     if not names:
         raise ModelError("the network has no output in float32")
     Session(graph, threads=1, output=names[0])  # checks the input
+    fixed = [side for side in session.get_inputs()[0].shape[2:] if isinstance(side, int)]
+    if any(side != batch.shape[2] for side in fixed):
+        raise ModelError(
+            f"the network takes images of {' x '.join(map(str, fixed))} pixels, but they are resized to "
+            f"{batch.shape[2]}",
+            hint="correct the size in the published preprocessing file",
+        )
     try:
         values = session.run(names, {session.get_inputs()[0].name: batch})
     except Exception as error:

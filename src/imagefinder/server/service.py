@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated, TypeVar, cast
@@ -12,8 +12,10 @@ from typing import Annotated, TypeVar, cast
 from fastapi import Depends, Request
 from starlette.requests import ClientDisconnect
 
+from imagefinder.collection.previews import all_tags
 from imagefinder.core.disk_cache import DiskCache
 from imagefinder.core.errors import SettingsError, StoreError
+from imagefinder.core.records import ImageRecord
 from imagefinder.core.service_contracts import Keys
 from imagefinder.core.settings import Settings
 from imagefinder.images.fetching.fetcher import HttpFetcher
@@ -128,6 +130,11 @@ class Service:
                 raise
             raise self.admission.timed_out(f"did not download {url[:200]}", field="url", urls=[url]) from None
 
+    def discard_previews(self, records: Iterable[ImageRecord]) -> None:
+        """Delete the cached previews of images that were removed."""
+        for tag in (tag for record in records for tag in all_tags(record)):
+            self.previews.discard(preview_name(tag))
+
     async def block(self, work: Callable[[], T]) -> T:
         """Run the blocking work of a short request in a thread; the waiting clients take turns.
 
@@ -170,6 +177,11 @@ class Service:
         """End the event streams at shutdown; each one first reports the state of its job."""
         self.jobs.stop_watchers()
         await self.streams.end()
+
+
+def preview_name(tag: str) -> str:
+    """The name of a preview in the cache."""
+    return f"{tag[:2]}/{tag}"
 
 
 def _preview_cache(settings: Settings) -> DiskCache:

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query, Request
 from imagefinder.core.collection_names import DEFAULT
 from imagefinder.core.errors import BoxError, UnknownMethodError
 from imagefinder.core.method import MethodState
-from imagefinder.core.query import MAX_BOXES, check_box
+from imagefinder.core.query import MAX_BOXES, SearchOptions, as_query, check_box
 from imagefinder.core.results import Box, Mode
 from imagefinder.server.endpoints import FairRoute
 from imagefinder.server.errors import Problem, responses
@@ -95,13 +95,15 @@ async def similar_images(
         data = await read_image(request, max_bytes=service.settings.max_image_bytes, reserve=reserve)
         result = await service.admission.run(
             lambda: collection.search(
-                data,
-                method=method,
-                k=k,
-                ranking="matches",
-                evalues=False,
-                boxes=boxes,
-                mode=cast(Mode, service.settings.original_mode),
+                as_query(data, None, boxes),
+                SearchOptions(
+                    method=method,
+                    k=k,
+                    ranking="matches",
+                    evalues=False,
+                    mode=cast(Mode, service.settings.original_mode),
+                    stacks=False,
+                ),
             )
         )
     service.readiness.clear_failure(method)

@@ -148,6 +148,7 @@ def read_file_metadata(image_id: str, row: Sequence[Any]) -> FileMetadata:
     stamp, stack, burst, properties, checksum = row
     if stamp is None:
         return NO_FILE_METADATA
+    stack = stack or ""  # a store may keep none as NULL
     if not is_intact_record((image_id, stamp, stack, burst, properties), checksum):
         raise CollectionCorruptError(f"the file metadata of image {image_id!r} are damaged", hint=REPAIR_HINT)
     return FileMetadata(json.loads(properties), stamp, stack, burst)

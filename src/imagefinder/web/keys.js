@@ -27,6 +27,26 @@ const groups = () => [
     ],
   ],
   [
+    t("view.collection"),
+    [
+      [["←", "→", "↑", "↓"], t("keys.grid-move")],
+      [[t("keys.key-enter")], t("keys.grid-open")],
+      [[t("keys.key-space")], t("keys.grid-select")],
+      [[t("keys.key-all"), "⌘A"], t("selection.all")],
+      [[t("keys.key-delete")], t("remove.action")],
+    ],
+  ],
+  [
+    t("keys.lightbox"),
+    [
+      [["←", "→"], t("keys.lightbox-move")],
+      [["S"], t("image.search-by-this")],
+      [["M"], t("similar.action")],
+      [["I"], t("lightbox.properties")],
+      [[t("keys.key-delete")], t("remove.action")],
+    ],
+  ],
+  [
     t("keys.inspector"),
     [
       [["←", "→"], t("keys.inspector-move")],

@@ -7,7 +7,6 @@ import { bytes, dateTime } from "./format.js";
 import { arrangementOf, createArrange } from "./arrange.js";
 import { createFacets, restrictions } from "./facets.js";
 import { createGrid } from "./grid.js";
-import { openLightbox } from "./lightbox.js";
 import { createSelection } from "./picked.js";
 import { remove } from "./remove.js";
 import { changed, go, link, parse } from "./route.js";
@@ -279,8 +278,8 @@ export function openLibrary(main) {
         quiet.hidden = number > 0;
         put(quiet, h("p", {}, empty), hint);
       },
-      onopen: (position) =>
-        openLightbox(collection, position, {
+      onopen: async (position) =>
+        (await import("./lightbox.js")).openLightbox(collection, position, {
           count: grid.count,
           image: grid.image,
           onremove: (image) => drop([image]),

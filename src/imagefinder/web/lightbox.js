@@ -1,6 +1,7 @@
 /** One image at a time over the whole window: with arrows, swipes and keys to the next one. */
 
 import { announce, button, h, problemBox, put } from "./dom.js";
+import { fileActions } from "./files.js";
 import { fileName } from "./format.js";
 import { previewElement } from "./images.js";
 import { go, link } from "./route.js";
@@ -31,7 +32,7 @@ export function openLightbox(collection, start, { count, image: imageAt, onremov
   });
   const previous = button("left", t("lightbox.previous"), () => step(-1), { quiet: true, class: "plain step" });
   const next = button("right", t("lightbox.next"), () => step(1), { quiet: true, class: "plain step" });
-  const search = button("search", t("image.search-by-this"), () => searchByIt(), { class: "primary" });
+  const search = button("search", t("image.search-by-this"), () => leaveFor("search"), { class: "primary" });
   /** @type {HTMLDialogElement} */
   const box = h(
     "dialog",
@@ -41,6 +42,7 @@ export function openLightbox(collection, start, { count, image: imageAt, onremov
       {},
       h("div", { class: "title" }, name, place),
       search,
+      button("similar", t("similar.action"), () => leaveFor("similar"), { quiet: true, class: "plain" }),
       button("info", t("lightbox.properties"), () => toggleFacts(), { quiet: true, class: "plain" }),
       mayWrite() && button("trash", t("remove.action"), () => drop(), { quiet: true, class: "plain" }),
       button("close", t("page.close"), () => box.close(), { quiet: true, class: "plain" }),
@@ -63,7 +65,7 @@ export function openLightbox(collection, start, { count, image: imageAt, onremov
     name.title = image.id;
     place.textContent = t("lightbox.place", { number: position + 1, count: count() });
     put(stage, previewElement(image, image.id, { loading: "eager" }));
-    if (!facts.hidden) put(facts, properties(image));
+    if (!facts.hidden) put(facts, properties(image), fileActions(image, collection));
     announce(`${fileName(image.id)}, ${place.textContent}`);
     for (const near of [position + 1, position - 1]) {
       const other = near >= 0 && near < count() ? await imageAt(near).catch(() => undefined) : undefined;
@@ -81,12 +83,13 @@ export function openLightbox(collection, start, { count, image: imageAt, onremov
 
   function toggleFacts() {
     facts.hidden = !facts.hidden;
-    if (!facts.hidden && image) put(facts, properties(image));
+    if (!facts.hidden && image) put(facts, properties(image), fileActions(image, collection));
   }
 
-  function searchByIt() {
+  /** @param {"search" | "similar"} view */
+  function leaveFor(view) {
     if (!image) return;
-    const target = link("search", collection, { id: image.id });
+    const target = link(view, collection, { id: image.id });
     box.close();
     go(target);
   }
@@ -103,7 +106,8 @@ export function openLightbox(collection, start, { count, image: imageAt, onremov
   const keys = {
     ArrowLeft: () => step(-1),
     ArrowRight: () => step(1),
-    s: searchByIt,
+    s: () => leaveFor("search"),
+    m: () => leaveFor("similar"),
     i: toggleFacts,
     Delete: () => mayWrite() && drop(),
   };

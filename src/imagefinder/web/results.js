@@ -146,7 +146,7 @@ export function savedDisplay() {
 /** Newest first: by the time that the picture was taken, or else added.
  * @param {Rest.SearchHit} a @param {Rest.SearchHit} b */
 function byDate(a, b) {
-  const [first, second] = [a, b].map(({ image }) => String(image.metadata["exif.taken"] ?? image.added_at));
+  const [first, second] = [a, b].map(({ image }) => String(image.file_metadata.exif?.taken ?? image.added_at));
   return first < second ? 1 : first > second ? -1 : a.rank - b.rank;
 }
 

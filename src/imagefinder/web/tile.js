@@ -2,6 +2,7 @@
 
 import { resolve } from "./api.js";
 import { button, h, openDialog } from "./dom.js";
+import { fileActions } from "./files.js";
 import { bytes, dateTime, dimensions, fileName } from "./format.js";
 import { previewElement, thumbnail } from "./images.js";
 import { filesNote, removalNote } from "./remove.js";
@@ -99,6 +100,7 @@ export async function showDetails(image, collection, onremove) {
     (close) => [
       h("div", { class: "detail" }, previewElement(image, image.id, { loading: "eager" })),
       properties(image),
+      fileActions(image, collection),
       mayWrite() && note && h("p", { class: "small" }, t("remove.if-removed", { note })),
       h(
         "div",
@@ -106,6 +108,11 @@ export async function showDetails(image, collection, onremove) {
         mayWrite() && button("trash", t("remove.action"), () => close("remove"), { title: removalNote([image]) }),
         original &&
           h("a", { href: original, target: "_blank", rel: "noopener", class: "button" }, t("image.open-original")),
+        h(
+          "a",
+          { href: link("similar", collection, { id: image.id }), class: "button", onclick: () => close() },
+          t("similar.action"),
+        ),
         h(
           "a",
           { href: link("search", collection, { id: image.id }), class: "button primary", onclick: () => close() },

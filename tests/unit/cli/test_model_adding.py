@@ -56,6 +56,7 @@ def test_a_model_of_the_hub(call, bare, hub, models):
     sha256 = hashlib.sha256(small_model.graph()).hexdigest()
     shown = call(*bare, "models", "show", "small-net")
     assert f"SHA-256: {sha256} recorded at the first download (trusted on first use)" in shown.out
+    assert text.splitlines() == shown.out.splitlines()[1 : len(text.splitlines()) + 1]
     assert call(*bare, "models", "show", "small-net", "--json").json["state"]["origin"] == "hub"
     states = {one["name"]: one for one in call(*bare, "methods", "--json").json}
     assert states["small-net"]["ready"]
@@ -168,6 +169,8 @@ def test_a_url(call, bare, hub, tmp_path, models):
         ({"onnx/model.onnx": small_model.graph(external=True)}, "external data"),
         ({"onnx/model.onnx": b"\x80\x02}q\x00."}, "not a valid ONNX file"),
         ({"onnx/model.onnx": small_model.graph(batch=8)}, "batches of 8 images"),
+        ({"onnx/model.onnx": small_model.graph(channels=1)}, "the shape ['batch', 1, 32, 32], not images"),
+        ({"preprocessor_config.json": b'{"size": {"height": 64, "width": 64}}'}, "takes images of 32 x 32 pixels"),
         (
             {"onnx/model.onnx": None, "pytorch_model.bin": b"\x80\x02}q\x00."},
             "has no weights that imagefinder reads",

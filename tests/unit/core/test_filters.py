@@ -14,6 +14,7 @@ from imagefinder.core.filters import (
     contains_text,
     is_deeper,
     parse,
+    parse_optional,
 )
 
 METADATA = {
@@ -208,3 +209,36 @@ def test_unicode_forms_are_the_same_text():
     for name in (composed, decomposed):
         assert not contains_text("mu", "x", {"name": name})
     assert not parse({"name": "K"}).matches({"name": "\u212a"})  # the Kelvin sign is no ASCII letter
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        {"exif.latitude": {"gt": 1}},
+        {"exif.longitude": {"exists": True}},
+        {"iptc.city": "Paris"},
+        {r"ipt\c.city": "Paris"},
+        {"exif.latitude.x": 1},
+        {"not": {"iptc.country": {"contains": "x"}}},
+        {"any": [{"a": 1}, {"all": [{"exif.altitude": {"in": [1]}}]}]},
+        {"exif": {"eq": {"latitude": 1}}},
+        {"iptc": {"exists": True}},
+    ],
+)
+def test_conditions_on_places_need_permission(condition):
+    assert parse(condition)
+    with pytest.raises(FilterError, match="filters on places are not allowed") as caught:
+        parse(condition, places=False)
+    assert "IMAGEFINDER_PLACES" in caught.value.hint
+
+
+def test_other_conditions_need_no_permission():
+    condition = {
+        "exif.taken": {"gte": "2024"},
+        "xmp": {"exists": True},
+        "iptc.title": "x",
+        "latitude": 1,
+        "city": "x",
+    }
+    assert parse(condition, places=False)
+    assert parse_optional(None, places=False) is None

@@ -318,20 +318,15 @@ def test_a_kept_file_is_in_no_proposal_of_the_same_bytes(collection, folder):
 
 
 def test_versions_of_one_picture_are_not_proposed(collection, folder):
-    """An edited copy by its name is no copy to delete; the same bytes are."""
+    """An edited copy by its name is not a copy to delete; the same bytes are."""
     (folder / "IMG_1.jpg").write_bytes(picture())
     (folder / "IMG_1-edited.jpg").write_bytes(picture(quality=60))
     (folder / "small.jpg").write_bytes(picture(quality=70))
     collection.add(folder, methods=["sift"])
     (group,) = collection.duplicates(kinds=["edited copies"]).groups
     assert (group.ids[0], group.spare) == ("IMG_1.jpg", ("small.jpg",))
-    assert group.reasons == {
-        "IMG_1-edited.jpg": "it is another version of IMG_1.jpg in the same stack:"
-        " an edited copy, raw and JPEG, or a burst"
-    }
+    assert "another version of IMG_1.jpg in the same stack" in group.reasons["IMG_1-edited.jpg"]
     (folder / "IMG_1-edited.jpg").write_bytes(picture())
     collection.add(folder)
-    assert identical(collection)[1:] == (("IMG_1.jpg",), {}) or identical(collection)[1:] == (
-        ("IMG_1-edited.jpg",),
-        {},
-    )
+    kept, spare, reasons = identical(collection)
+    assert ({kept, *spare}, reasons) == ({"IMG_1.jpg", "IMG_1-edited.jpg"}, {})

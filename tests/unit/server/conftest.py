@@ -18,8 +18,9 @@ from imagefinder.core.errors import UnknownMethodError
 from imagefinder.core.features import FeatureSpec
 from imagefinder.core.fingerprint import Fingerprint
 from imagefinder.core.method import MethodState
+from imagefinder.core.query import Query, SearchOptions
 from imagefinder.core.records import AnnIndexState, CalibrationInfo, MethodInfo, StoreInfo
-from imagefinder.core.results import Box, Hit, Mode, Ranking, SearchResult
+from imagefinder.core.results import Box, Hit, SearchResult
 from imagefinder.core.settings import Settings
 from imagefinder.server import access, app, origins
 from imagefinder.server.app import create_app
@@ -85,23 +86,17 @@ class FakeCollection:
     def is_in_place(self) -> bool:
         return True
 
-    def search(
-        self,
-        query: bytes,
-        *,
-        method: str,
-        k: int,
-        ranking: Ranking,
-        evalues: bool,
-        boxes: Sequence[Box],
-        mode: Mode,
-    ) -> SearchResult:
-        self.boxes = list(boxes)
-        assert (ranking, evalues) == ("matches", False), "the original endpoints rank by score"
-        assert mode == "exact", "and score every image by default"
+    def search(self, query: Query, options: SearchOptions) -> SearchResult:
+        assert not options.stacks, "the original endpoints return every image"
+        method, k = options.method, options.k
+        self.boxes = list(query.boxes)
+        assert (options.ranking, options.evalues) == ("matches", False), "the original endpoints rank by score"
+        assert options.mode == "exact", "and score every image by default"
+        data = query.image
+        assert isinstance(data, bytes)
         if method not in self.names:
             raise UnknownMethodError(method, self.names)
-        self.queries.append((query, method, k))
+        self.queries.append((data, method, k))
         assert self.gate.wait(10)
         if self.error:
             raise self.error

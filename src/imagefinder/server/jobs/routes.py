@@ -12,10 +12,9 @@ from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from pydantic import ValidationError
 
-from imagefinder.core.answers import JobPage
 from imagefinder.core.errors import UnknownJobError
 from imagefinder.core.job_records import MAX_ENDED_DAYS
-from imagefinder.core.jobs import Job, JobState
+from imagefinder.core.jobs import Job, JobPage, JobState
 from imagefinder.core.serialization import to_json
 from imagefinder.server import request_context, validation
 from imagefinder.server.endpoints import FairRoute

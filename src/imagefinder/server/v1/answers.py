@@ -57,14 +57,19 @@ def complete_schemas(schemas: dict[str, Any]) -> None:
                 member["description"] = member["description"].replace("``None``", "``null``")
 
 
-def image_answers(collection: str, records: Sequence[ImageRecord]) -> tuple[Image, ...]:
-    """Images of a collection as responses, those without their file marked."""
+def image_answers(collection: str, records: Sequence[ImageRecord], *, places: bool) -> tuple[Image, ...]:
+    """Images of a collection as responses, those without their file marked; ``places`` as for ``image_answer``."""
     gone = gone_uris(record.uri for record in records)
-    return tuple(image_answer(collection, record, missing=record.uri in gone) for record in records)
+    return tuple(image_answer(collection, record, missing=record.uri in gone, places=places) for record in records)
 
 
 def image_answer(
-    collection: str, record: ImageRecord, methods: Iterable[str] = (), *, missing: bool = False
+    collection: str,
+    record: ImageRecord,
+    methods: Iterable[str] = (),
+    *,
+    missing: bool = False,
+    places: bool = False,
 ) -> Image:
     """An image of a collection as a response.
 
@@ -73,6 +78,7 @@ def image_answer(
         record: Record of the image.
         methods: Names of the methods whose features the image has; empty in lists.
         missing: Whether its file no longer exists.
+        places: Whether to show where it was taken: the setting of the server.
     """
     base = f"/v1/collections/{collection}"
     return Image(
@@ -90,6 +96,8 @@ def image_answer(
         uri=public_uri(record.uri),
         methods=tuple(sorted(methods)),
         missing=missing,
+        file_metadata=record.file_metadata.shown(places=places),
+        stack=record.file_metadata.stack,
     )
 
 

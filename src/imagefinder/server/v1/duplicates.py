@@ -96,7 +96,11 @@ def _no_report(collection: str) -> Problem:
 
 def _images(name: str, collection: Collection, ids: Sequence[str]) -> tuple[Image, ...]:
     records = collection.records(ids)
-    return image_answers(name, [records[image_id] for image_id in ids if image_id in records])
+    return image_answers(
+        name,
+        [records[image_id] for image_id in ids if image_id in records],
+        places=collection.settings.places,
+    )
 
 
 def _offset(position: str) -> int:

@@ -53,7 +53,7 @@ router = APIRouter(tags=["explanations"], prefix="/v1/explanations/{handle}")
 async def get_result(service: ServiceDep, handle: Handle) -> JSONResponse:
     def work() -> JSONResponse:
         search, expires = service.search_cache.find(handle)
-        return JSONResponse(answer_of(search, SearchHandle(handle, expires)))
+        return JSONResponse(answer_of(search, SearchHandle(handle, expires), places=service.settings.places))
 
     return await service.block(work)
 

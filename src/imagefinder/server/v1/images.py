@@ -182,8 +182,11 @@ def delete_image(
         bool, Query(description="Record the removal. If false, a job that finds the file adds the image again.")
     ] = True,
 ) -> Response:
-    if not service.collections.get(collection).remove(image_id, remember=remember):
+    opened = service.collections.get(collection)
+    records = opened.records([opened.resolve(image_id)])
+    if not opened.remove(image_id, remember=remember):
         raise UnknownImageError(image_id)
+    service.discard_previews(records.values())
     return Response(status_code=204)
 
 
@@ -288,7 +291,9 @@ def _image(name: str, collection: Collection, image_id: str) -> Image:
     record = collection.get(image_id)
     status = collection.status([record.id]).get(record.id)
     missing = bool(gone_uris([record.uri]))
-    return image_answer(name, record, status.methods if status else (), missing=missing)
+    return image_answer(
+        name, record, status.methods if status else (), missing=missing, places=collection.settings.places
+    )
 
 
 def _check_new(image_id: str) -> None:

@@ -48,6 +48,7 @@ router = APIRouter(tags=["images"], prefix="/v1/collections/{collection}", route
 
 async def read_selection(  # wide: the parameters of a query
     *,
+    service: ServiceDep,
     filter: Annotated[  # noqa: A002 - the name of the query parameter
         str,
         Query(
@@ -88,7 +89,7 @@ async def read_selection(  # wide: the parameters of a query
         places=tuple(place),
         ratings=tuple(rating),
         tags=tuple(tag),
-        where=filters.parse(parse_json(filter, "filter")) if filter else None,
+        where=filters.parse(parse_json(filter, "filter"), places=service.settings.places) if filter else None,
         contains=contains,
     )
 
@@ -128,7 +129,7 @@ def list_images(  # wide: the parameters of a query
     found = opened.listing(selection, order, after=_position(after, order), offset=offset, limit=limit + 1)
     page, more = found[:limit], len(found) > limit
     following = _cursor(order.position(page[-1])) if more else None
-    return respond(ImagePage(image_answers(collection, page), following))
+    return respond(ImagePage(image_answers(collection, page, places=service.settings.places), following))
 
 
 @router.get(
@@ -170,7 +171,10 @@ def list_groups(
 )
 async def remove_images(service: ServiceDep, request: Request, collection: Name) -> Response:
     def work(given: requests.RemoveRequest) -> Response:
-        removed = service.collections.get(collection).remove(given.ids, remember=given.remember)
+        opened = service.collections.get(collection)
+        records = opened.records([opened.resolve(image_id) for image_id in given.ids])
+        removed = opened.remove(given.ids, remember=given.remember)
+        service.discard_previews(records.values())
         return respond(ChangedImages(removed))
 
     return await _run(service, request, requests.RemoveRequest, work)
@@ -215,7 +219,8 @@ async def tag_images(service: ServiceDep, request: Request, collection: Name) ->
 async def export_images(service: ServiceDep, request: Request, collection: Name) -> Response:
     def work(given: requests.ExportRequest) -> Response:
         records = service.collections.get(collection).records(given.ids)
-        images = image_answers(collection, [records[i] for i in dict.fromkeys(given.ids) if i in records])
+        chosen = [records[one] for one in dict.fromkeys(given.ids) if one in records]
+        images = image_answers(collection, chosen, places=service.settings.places)
         data, media_type = exports.written(images, given.format)
         headers = {
             "Content-Disposition": f'attachment; filename="images.{given.format}"',

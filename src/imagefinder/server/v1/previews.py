@@ -14,7 +14,7 @@ from imagefinder.core.previews import DEFAULT_SIZE, SIZES, Preview
 from imagefinder.server.endpoints import FairRoute
 from imagefinder.server.errors import Problem, responses
 from imagefinder.server.image_paths import ImageId
-from imagefinder.server.service import Service, ServiceDep
+from imagefinder.server.service import Service, ServiceDep, preview_name
 from imagefinder.server.v1.collections import Name
 from imagefinder.server.v1.images import NOT_MODIFIED, binary, cached, is_cached, no_thumbnail
 
@@ -65,7 +65,7 @@ async def get_preview(
     if plan.is_current:
         if is_cached(request, f'"{plan.tag}"'):
             return Response(status_code=304, headers=_headers(plan.tag))
-        data = await service.block(lambda: service.previews.get(_place(plan)))
+        data = await service.block(lambda: service.previews.get(preview_name(plan.tag)))
         if data is not None:
             return _response(request, plan, Preview(data, plan.source))
     with service.admission.admit():
@@ -78,7 +78,7 @@ async def get_preview(
                 plan = await service.block(lambda: opened.previews.without_source(plan, failed))
         preview = await service.admission.run(lambda: opened.previews.render(plan, downloaded))
     if preview.source == plan.source != "thumbnail":
-        await service.block(lambda: service.previews.put(_place(plan), preview.data))
+        await service.block(lambda: service.previews.put(preview_name(plan.tag), preview.data))
         return _response(request, plan, preview)
     if not preview.data:
         raise no_thumbnail(image_id)
@@ -89,11 +89,6 @@ async def get_preview(
 def _plan(service: Service, name: str, image_id: str, size: int) -> tuple[Collection, PreviewPlan]:
     opened = service.collections.get(name)
     return opened, opened.previews.plan(opened.resolve(image_id), size)
-
-
-def _place(plan: PreviewPlan) -> str:
-    """The name of a preview in the cache."""
-    return f"{plan.tag[:2]}/{plan.tag}"
 
 
 def _headers(tag: str) -> dict[str, str]:

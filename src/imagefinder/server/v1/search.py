@@ -229,7 +229,7 @@ async def _answer(search: _Search, image: RequestImage, form: QueryRequest) -> A
         cached = _cached(search.name, search.collection, trace)
         # Words alone have no explanations, and are short enough to be sent again.
         handle = service.search_cache.add(cached) if query.has_image else SearchHandle(None, 0.0)
-        return answer_of(cached, handle)
+        return answer_of(cached, handle, places=service.settings.places)
 
     answer = await service.admission.run(work)
     service.readiness.clear_failure(options.method)
@@ -251,11 +251,12 @@ def _cached(name: str, collection: Collection, trace: Trace) -> CachedSearch:
     return CachedSearch(name, trace, record.sha256, (record.width, record.height), records)
 
 
-def answer_of(search: CachedSearch, cached: SearchHandle) -> Any:
-    """The answer to a search as JSON data, with links for the current request."""
+def answer_of(search: CachedSearch, cached: SearchHandle, *, places: bool) -> Any:
+    """The answer to a search as JSON data, with links for the current request; ``places`` is the setting."""
     name, query, result = search.collection, search.trace.query, search.trace.result
     handle, base = cached.handle, f"/v1/explanations/{cached.handle}"
-    images = {image.id: image for image in image_answers(name, list((search.records or {}).values()))}
+    records = list((search.records or {}).values())
+    images = {image.id: image for image in image_answers(name, records, places=places)}
     drawings = {hit.id: image_path(base, "drawing", hit.id) if handle else None for hit in result.hits}
     answer = extend(
         SearchAnswer,

@@ -118,7 +118,8 @@ async def _page(
         result = collection.similar(query, method=method, k=MAX_K)
         hits = result.hits[start : start + limit]
         records = collection.records([hit.id for hit in hits])
-        images = {image.id: image for image in image_answers(name, list(records.values()))}
+        shown = image_answers(name, list(records.values()), places=service.settings.places)
+        images = {image.id: image for image in shown}
         more = start + limit < len(result.hits)
         return respond(
             SimilarPage(

@@ -224,6 +224,8 @@ def _reason(error: MilvusException, seconds: float) -> str:
         return "it cannot be reached, or it refuses the user and password"
     if "Retry timeout" in text:
         return f"no answer within {seconds:g} s"
+    if "stack trace" in text:  # of the server, in its own words
+        return f"it reports the error {error.code}"
     return text[:200]
 
 

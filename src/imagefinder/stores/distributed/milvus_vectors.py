@@ -382,8 +382,11 @@ class MilvusVectorTable(PgVectorTable):
     def _is_far_behind(self, model: int) -> bool:
         """Whether Milvus lacks too many vectors for a search."""
         table, mark = table_of(model), self._copies.watermark(model)
-        return MOST_BEHIND < self._database.read(
-            lambda connection: watermarks.count_behind(connection, table, mark, MOST_BEHIND + 1)
+        return (
+            self._database.read(
+                lambda connection: watermarks.count_behind(connection, table, mark, MOST_BEHIND + 1)
+            )
+            > MOST_BEHIND
         )
 
     def _index_transactions(self, model: int, rows: int) -> None:

@@ -77,7 +77,8 @@ def check_contents(
     found += file_metadata_rows.check(connections, repair=repair)
     found += kept_rows.check(connections, repair=repair)
     found += _removals(connections, repair=repair)
-    return found + _orphans(connections, repair=repair) + _counts(connections, repair=repair)
+    found += _orphans(connections, repair=repair) + _counts(connections, repair=repair)
+    return found + file_metadata_rows.check_count(connections, repair=repair)
 
 
 @contextmanager
@@ -294,7 +295,7 @@ def _counts(connections: Connections, *, repair: bool) -> list[Damage]:
             found.append(Damage("counts", f"the image count is {counted} instead of {actual}"))
             if repair:
                 database.execute("DELETE FROM totals")
-                database.execute("INSERT INTO totals VALUES (?, ?)", (actual, -actual))
+                database.execute("INSERT INTO totals (images, mirror) VALUES (?, ?)", (actual, -actual))
         rows = database.execute(
             "SELECT methods.key, name, methods.images, methods.bytes, count(features.key),"
             " coalesce(sum(features.bytes), 0) FROM methods LEFT JOIN features ON features.method = methods.key"

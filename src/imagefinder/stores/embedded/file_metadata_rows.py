@@ -59,12 +59,13 @@ class FileMetadataLookups:
 def insert(database: sqlite3.Connection, image: int, image_id: str, found: FileMetadata) -> None:
     """Insert what the file says about the image with this key, if it was read."""
     if found.stamp:
-        database.execute(_INSERT, (image, *codec.file_metadata_values(image_id, found)))
+        stamp, stack, *rest = codec.file_metadata_values(image_id, found)
+        database.execute(_INSERT, (image, stamp, stack or None, *rest))
 
 
 def repeated(database: sqlite3.Connection) -> int:
     """Number of images that share a stack with an earlier one, so that they do not count."""
-    return int(database.execute("SELECT images FROM stacked").fetchone()[0])
+    return int(database.execute("SELECT stacked FROM totals").fetchone()[0])
 
 
 _ACTUAL = "SELECT count(*) - count(DISTINCT stack) FROM file_metadata WHERE stack <> ''"
@@ -77,8 +78,8 @@ def check(connections: Connections, *, repair: bool) -> list[Damage]:
     with connections.reading() as database:
         database.text_factory = lambda data: data.decode("utf-8", "surrogateescape")
         try:
-            for image, image_id, *values, checksum in database.execute(query):
-                if not codec.is_intact_record((image_id, *values), checksum):
+            for image, image_id, stamp, stack, *values, checksum in database.execute(query):
+                if not codec.is_intact_record((image_id, stamp, stack or "", *values), checksum):
                     damaged.append((image, str(image_id)))
         finally:
             database.text_factory = str
@@ -86,21 +87,21 @@ def check(connections: Connections, *, repair: bool) -> list[Damage]:
         with connections.writing() as database:
             database.executemany("DELETE FROM file_metadata WHERE image = ?", [(image,) for image, _ in damaged])
     repaired = "dropped; the next add of the source reads them again" if repair else ""
-    return _check_count(connections, repair=repair) + [
+    return [
         Damage("record", f"the file metadata of image {image_id!r} are damaged", image_id, repaired=repaired)
         for _, image_id in damaged
     ]
 
 
-def _check_count(connections: Connections, *, repair: bool) -> list[Damage]:
+def check_count(connections: Connections, *, repair: bool) -> list[Damage]:
+    """Compare the number of images that share a stack with the rows."""
     with connections.writing() if repair else connections.reading() as database:
         (actual,) = database.execute(_ACTUAL).fetchone()
-        stored = database.execute("SELECT images FROM stacked").fetchall()
+        stored = database.execute("SELECT stacked FROM totals").fetchall()
         if stored == [(actual,)]:
             return []
         if repair:
-            database.execute("DELETE FROM stacked")
-            database.execute("INSERT INTO stacked VALUES (?)", (actual,))
+            database.execute("UPDATE totals SET stacked = ?", (actual,))
     message = f"the number of images that share a stack is {stored[0][0] if stored else None} instead of {actual}"
     return [Damage("counts", message, repaired="corrected" if repair else "")]
 

@@ -48,6 +48,8 @@ LISTING: tuple[str, ...] = (
     """
     CREATE TRIGGER file_read AFTER INSERT ON file_metadata BEGIN
         INSERT OR IGNORE INTO listing_due VALUES (NEW.image);
+        UPDATE totals SET
+        stacked=stacked+EXISTS(SELECT 1 FROM file_metadata WHERE stack=NEW.stack AND image<>NEW.image);
     END
     """,
     """

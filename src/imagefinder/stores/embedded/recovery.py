@@ -148,7 +148,9 @@ def _is_intact(
     if table == "thumbnails":
         return key in ids and codec.is_intact_thumbnail(*ids[key], *values)
     if table == "file_metadata":
-        return key in ids and codec.is_intact_record((ids[key][0], *values[:-1]), values[-1])
+        return key in ids and codec.is_intact_record(
+            (ids[key][0], values[0], values[1] or "", *values[2:-1]), values[-1]
+        )
     if table == "kept":
         image, _, checksum, data = values
         return image in ids and codec.is_intact_thumbnail(ids[image][0], checksum, data)

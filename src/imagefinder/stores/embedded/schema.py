@@ -127,29 +127,28 @@ _THUMBNAIL_FEATURES = (
 _FORMAT_4: tuple[str, ...] = (*_LEASES, *_CONTENTS, *_FEED, *_THUMBNAIL_FEATURES)
 """Statements that create the tables, indexes and triggers of format 4, also in a new collection."""
 
-# File metadata (file_metadata_rows.py), in a separate table: adding it rewrites no image.
+# File metadata (file_metadata_rows.py), in a separate table: adding it rewrites no image. Definitions are short,
+# because all of them have to fit into the first page; an image without a stack has NULL.
 _FILE_METADATA: tuple[str, ...] = (
     """
     CREATE TABLE file_metadata (
         image INTEGER PRIMARY KEY REFERENCES images (key) ON DELETE CASCADE,
         file_stamp TEXT NOT NULL,
-        stack TEXT NOT NULL,
+        stack TEXT,
         burst TEXT NOT NULL,
         properties TEXT NOT NULL,
         file_checksum INTEGER NOT NULL
     ) STRICT
     """,
-    # Text of definitions is short, because all of them must fit into the first page.
-    "CREATE INDEX file_metadata_by_stack ON file_metadata (stack, image)",
-    "CREATE INDEX file_metadata_by_burst ON file_metadata (burst, image) WHERE burst <> ''",
-    # Every search needs the number of images that share a stack with another one. Rows are never updated.
-    "CREATE TABLE stacked (images INTEGER NOT NULL) STRICT",
-    "INSERT INTO stacked VALUES (0)",
-    "CREATE TRIGGER stack_grows AFTER INSERT ON file_metadata WHEN NEW.stack<>''"
-    " AND EXISTS(SELECT 1 FROM file_metadata WHERE stack=NEW.stack AND image<>NEW.image)"
-    " BEGIN UPDATE stacked SET images=images+1; END",
-    "CREATE TRIGGER stack_shrinks AFTER DELETE ON file_metadata WHEN OLD.stack<>''"
-    " AND EXISTS(SELECT 1 FROM file_metadata WHERE stack=OLD.stack) BEGIN UPDATE stacked SET images=images-1; END",
+    "CREATE INDEX by_stack ON file_metadata (stack)",
+    "CREATE INDEX by_burst ON file_metadata (burst)",
+    # Every search needs the number of images that share a stack with another one. Rows are never updated; another
+    # trigger counts new ones (listing_schema.py).
+    "ALTER TABLE totals ADD COLUMN stacked INTEGER DEFAULT 0",
+    """
+    CREATE TRIGGER unstacked AFTER DELETE ON file_metadata BEGIN
+    UPDATE totals SET stacked=stacked-EXISTS(SELECT 1 FROM file_metadata WHERE stack=OLD.stack); END
+    """,
 )
 
 # What is kept of uploaded images (kept_rows.py). The blob is the last column: sizes are read without it.
@@ -165,6 +164,7 @@ _KEPT: tuple[str, ...] = (
     ) STRICT
     """,
 )
+
 _FORMAT_5: tuple[str, ...] = (*_FILE_METADATA, *_KEPT, *LISTING)
 """Statements that create the tables, indexes and triggers of format 5, also in a new collection."""
 
@@ -237,7 +237,7 @@ TABLES = (
     END
     """,
     "CREATE TABLE totals (images INTEGER NOT NULL, mirror INTEGER NOT NULL DEFAULT 0) STRICT",
-    "INSERT INTO totals VALUES (0, 0)",
+    "INSERT INTO totals (images) VALUES (0)",
     *_COUNTING,
     """
     CREATE TABLE failures (

@@ -215,3 +215,13 @@ def test_web_addresses_that_are_not_downloaded(tmp_path: Path, url_queries: bool
         response = client.get(f"{BASE}/previews/a")
     assert (response.headers["x-preview-source"], size_of(response)) == ("thumbnail", (256, 192))
     assert response.headers["x-preview-reason"].startswith(reason)
+
+
+def test_the_previews_of_a_deleted_image_are_deleted(client: TestClient, settings: Settings) -> None:
+    for size in (400, 1600):
+        client.get(f"{BASE}/previews/a b.tif", params={"size": size})
+        client.get(f"{BASE}/previews/turned.jpg", params={"size": size})
+    assert len(files_in_cache(settings)) == 4
+    assert client.delete(f"{BASE}/images/a b.tif").status_code == 204
+    assert len(files_in_cache(settings)) == 2
+    assert client.get(f"{BASE}/previews/turned.jpg").headers["x-preview-source"] == "file"

@@ -32,7 +32,7 @@ def test_damage_is_found_and_dropped(tmp_path, change):
             store.get("a")
         found = [(damage.kind, damage.image_id) for damage in store.check() if damage.kind != "counts"]
         assert found == [("record", "a")]
-        assert "the next add" in store.check(repair=True)[-1].repaired
+        assert "the next add" in store.check(repair=True)[0].repaired
         assert store.check() == []
         assert store.get("a").file_metadata == NO_FILE_METADATA
         assert store.get("b").file_metadata == FOUND
@@ -54,7 +54,7 @@ def test_a_wrong_count_of_stacks_is_corrected(tmp_path):
         register(store)
         store.put([entry("a", 1, file_metadata=FOUND), entry("b", 2, file_metadata=FOUND)])
     with closing(sqlite3.connect(tmp_path / FILE_NAME)) as database:
-        database.execute("UPDATE stacked SET images = 7")
+        database.execute("UPDATE totals SET stacked = 7")
         database.commit()
     with opened(tmp_path) as store:
         assert [damage.kind for damage in store.check()] == ["counts"]
