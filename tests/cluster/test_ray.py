@@ -175,12 +175,12 @@ def test_both_nodes_add_the_images_of_one_job(
     """Its progress is visible to servers; nothing but the result is on standard output."""
     settings = {name.removeprefix("IMAGEFINDER_").lower(): value for name, value in environment.items()}
     own = {name: value for name, value in settings.items() if not name.startswith("ray_")}
-    own |= {"collections": location.rpartition("/")[0], "collection": location, "concurrent_jobs": "0"}
-    adding = add(head.address)
+    database = location.rpartition("/")[0]
+    own |= {"collections": database, "collection": child(database, "default"), "concurrent_jobs": "0"}
     busy: set[int] = set()
     seen: list[dict[str, Any]] = []
-    until(lambda: count(location, environment) > 0)
     with Service(tmp_path, **own) as server, httpx2.Client(base_url=server.url, timeout=60) as client:
+        adding = add(head.address)
         while adding.poll() is None:
             busy |= {number for number, node in enumerate((head, second)) if node.tasks}
             seen += client.get("/v1/jobs").json()["jobs"]

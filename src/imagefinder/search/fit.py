@@ -136,9 +136,10 @@ def fit(
     decoys = logit(np.array([value for seed in seeds.values() for value in seed.decoys], dtype=np.float64))
     scale = _SCALES["agreement"]
     agreement = runtime.calibrator.fit(decoys, total=len(decoys), floor=0.0, scale=scale)
-    return NullModel(
-        images, fitted, agreement, {image_id: seeds[image_id] for image_id in chosen if image_id in seeds}
-    )
+    # A method that was removed from this machine has features here still, and no score of it says anything.
+    absent = {name: replace(one, spread=_UNKNOWN) for name, one in prior.methods.items() if name not in fitted}
+    kept = {image_id: seeds[image_id] for image_id in chosen if image_id in seeds}
+    return NullModel(images, {**absent, **fitted}, agreement, kept)
 
 
 def _up_to_date(previous: NullModel | None, store: Store, chosen: Sequence[str], images: int) -> dict[str, Seed]:

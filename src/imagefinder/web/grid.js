@@ -71,7 +71,7 @@ export function createGrid(collection, selected, arrangement, { selection, ...ha
     return index;
   }
 
-  /** Arranges everything anew, and keeps the image at the top of the window where it is. */
+  /** Arranges everything again, and keeps the image at the top of the window where it is. */
   function arrange() {
     const above = -element.getBoundingClientRect().top;
     const old = above > 0 && layout.count ? layout.between(above, above + 1).first : -1;

@@ -9,7 +9,7 @@ import { t } from "./texts.js";
 /** The server takes as many ids in one request. */
 export const MOST = 10_000;
 
-/** Asks for tags to add and to remove.
+/** Requests tags to add and to remove.
  * @param {string} collection @param {string[]} ids */
 async function tag(collection, ids) {
   const known = await loadGroups(collection, {}, "tag").catch(() => []);
@@ -76,7 +76,7 @@ async function exportList(collection, ids, format) {
   }
 }
 
-/** Asks for a format, and saves a list of images.
+/** Requests a format, and saves a list of images.
  * @param {string} collection @param {string[]} ids */
 async function exportImages(collection, ids) {
   const format = await openDialog(

@@ -21,7 +21,7 @@ export function labelLine(id, signal) {
       const names = labels.map(({ name, probability }) => `${name} (${percent(probability)})`);
       if (names.length) put(line, t("words.labels", { labels: names.join(", ") }));
     } catch {
-      // A missing suggestion needs no error message.
+      // A failure to suggest words is not shown.
     }
   }
 }

@@ -11,7 +11,9 @@ from tests.support import small_model
 from imagefinder import wiring
 from imagefinder.core.errors import UnknownMethodError
 from imagefinder.core.settings import Settings
-from imagefinder.wiring import open_collection
+from imagefinder.search import null_model
+from imagefinder.search.fit import fit
+from imagefinder.wiring import calibrator, open_collection, runtime_of
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 QUERIES = [EXAMPLES / "queries" / "motorcycle-second-view.jpg", EXAMPLES / "queries" / "brushes.jpg"]
@@ -82,5 +84,12 @@ def test_a_removed_model_is_left_out_unless_it_is_named(tmp_path):
     with open_collection(gone, create=False) as collection:
         assert set(collection.search(QUERIES[0]).fingerprints) == {"sift"}
         assert collection.add(QUERIES[1]).added == 1
+        store, runtime = collection.store, runtime_of(gone)
+        fitted = null_model.write(store, fit(store, [runtime.method("sift")], runtime))
+        assert fitted
+        read = null_model.read(store, calibrator())
+        assert read
+        assert set(read.methods) == {"noise", "sift"}
+        assert read.fits(store.info())  # or every search would calibrate again
         with pytest.raises(UnknownMethodError):
             collection.search(QUERIES[0], method="noise")

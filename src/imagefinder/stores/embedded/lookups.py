@@ -1,4 +1,4 @@
-"""The reading of everything that is stored beside images and features."""
+"""Reading of what is stored in addition to images and features."""
 
 from __future__ import annotations
 
@@ -9,4 +9,4 @@ from imagefinder.stores.embedded.thumbnail_rows import ThumbnailLookups
 
 
 class Lookups(ListingLookups, ThumbnailLookups, FileMetadataLookups, KeptLookups):
-    """The reading methods of a store that are defined beside the tables they read."""
+    """The reading methods of a store that are defined next to the tables they read."""

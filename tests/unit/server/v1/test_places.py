@@ -56,6 +56,9 @@ def test_filters_do_not_reveal_places(client: tuple[TestClient, bool]) -> None:
         for answer in (listed, searched):
             assert answer.status_code == (200 if shown else 422), answer.text
             assert shown or answer.json()["code"] == "invalid_filter"
+    for path, query in (("images", {"place": "Paris"}), ("groups", {"by": "place"})):
+        answer = http.get(f"{BASE}/{path}", params=query)
+        assert answer.status_code == (200 if shown else 422), (path, answer.text)
     taken = http.get(f"{BASE}/images", params={"filter": '{"exif.taken": {"gte": "2024"}}'}).json()
     assert [image["id"] for image in taken["images"]] == ["0.png"]
 
