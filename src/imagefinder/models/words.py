@@ -14,7 +14,7 @@ from imagefinder.core.suggestions import similar
 
 FILLERS = frozenset(
     (
-        *("a", "an", "and", "at", "by", "for", "from", "in", "is", "of", "on", "or", "the", "to", "with"),
+        *("a", "an", "and", "at", "by", "for", "from", "in", "is", "of", "on", "the", "to", "with"),
         *("image", "photo", "photograph", "picture"),
     )
 )

@@ -66,6 +66,7 @@ def test_the_longest_phrase_is_read():
     assert names("red sports car") == ["sports car"]
     assert vocabulary().read("a photo of a red sports car on the beach").unknown == ("red", "beach")
     assert names("dogs and cats") == ["dog", "cat"]
+    assert vocabulary().read("a dog or not a cat").unknown == ("or", "not")  # they have no effect
 
 
 def test_a_kind_of_a_class_is_also_read_as_its_words():

@@ -113,6 +113,12 @@ def test_refused_texts(client: TestClient, body: Any, status: int, code: str) ->
     assert (response.status_code, response.json()["code"]) == (status, code), response.text
 
 
+def test_a_text_that_is_not_valid_unicode(client: TestClient) -> None:
+    headers = {"content-type": "application/json"}
+    response = client.post(f"{BASE}/search", content=b'{"text": "cat \\ud800"}', headers=headers)
+    assert (response.status_code, response.json()["code"]) == (422, "invalid_parameter"), response.text
+
+
 def test_a_form_without_image_and_text(client: TestClient) -> None:
     response = client.post(f"{BASE}/search", files={"k": (None, "1")})
     assert (response.status_code, response.json()["code"]) == (400, "missing_image")
