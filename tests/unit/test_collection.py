@@ -153,7 +153,7 @@ def test_the_records_of_many_images(collection):
 def test_exactly_one_of_query_and_id(collection):
     with pytest.raises(InputError, match="give a query image, an id or a text"):
         collection.search()
-    with pytest.raises(InputError, match="not both|exactly one"):
+    with pytest.raises(InputError, match=r"not both|exactly one"):
         collection.search(textured_image(1), id="1.png")
 
 
