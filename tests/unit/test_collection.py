@@ -151,9 +151,10 @@ def test_the_records_of_many_images(collection):
 
 
 def test_exactly_one_of_query_and_id(collection):
-    for arguments in ({}, {"query": textured_image(1), "id": "1.png"}):
-        with pytest.raises(InputError, match="exactly one"):
-            collection.search(**arguments)
+    with pytest.raises(InputError, match="give a query image, an id or a text"):
+        collection.search()
+    with pytest.raises(InputError, match=r"not both|exactly one"):
+        collection.search(textured_image(1), id="1.png")
 
 
 def test_limits_apply_to_files(tmp_path, pictures):

@@ -15,7 +15,6 @@ from imagefinder.core.previews import DEFAULT_SIZE, SIZES, KeptKind, Preview, Pr
 from imagefinder.core.records import ImageRecord
 from imagefinder.core.settings import Settings
 from imagefinder.images.decoding import rendering
-from imagefinder.indexing.archives import zip_member
 from imagefinder.indexing.source_item import SourceItem, file_item, is_same_stamp, local_path
 from imagefinder.runtime import Runtime
 
@@ -197,6 +196,8 @@ class PreviewMaker:
         """The file or archive member of an image as it is now; ``None`` if it is missing."""
         uri = split_page(record.uri)[0]
         if uri.startswith("archive:"):
+            from imagefinder.indexing.archives import zip_member  # noqa: PLC0415 - searching does not need it
+
             return zip_member(uri, zip_encoding=self._settings.zip_encoding)
         path = local_path(uri)
         if path is None:

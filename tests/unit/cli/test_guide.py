@@ -58,7 +58,7 @@ def test_options_before_the_command_are_described():
 @pytest.mark.parametrize("guide", [GUIDE, FIRST_STEPS])
 def test_no_option_is_described_that_does_not_exist(guide):
     existing = set().union(options(ROOT), *(options(command) for _, command in leaves()))
-    existing.add("--no-mirror")
+    existing |= {"--no-mirror", "--no-stacks"}
     foreign = {"-s", "-r"}  # of curl and jq, in examples
     assert named(guide) - existing - foreign - {"-h", "--help"} == set()
 

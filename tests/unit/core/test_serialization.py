@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from imagefinder.core import answers, jobs, records, results
+from imagefinder.core import answers, group_answers, jobs, records, results, similarity
 from imagefinder.core.answers import SearchAnswer, SearchHit, extend
 from imagefinder.core.method import MethodState
 from imagefinder.core.serialization import Described, from_json, to_json, type_adapter
@@ -87,7 +87,13 @@ def public(module: Any) -> dict[str, Any]:
     return {kind.__name__: kind for kind in found if is_dataclass(kind) and kind.__module__ == module.__name__}
 
 
-ANSWER_KINDS = {**public(answers), **public(jobs), **public(results)}
+ANSWER_KINDS = {
+    **public(answers),
+    **public(group_answers),
+    **public(jobs),
+    **public(results),
+    **public(similarity),
+}
 
 
 def inside(value: Any) -> dict[str, Any]:

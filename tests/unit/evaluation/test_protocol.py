@@ -90,10 +90,10 @@ class Answers:
     def __init__(self, answers):
         self.answers = answers
 
-    def search(self, path, **options):
+    def search(self, query, options):
         hits = tuple(
             Hit(rank, image_id, -float(np.log10(evalue)), None, evalue, decision, relation)
-            for rank, (image_id, evalue, decision, relation) in enumerate(self.answers[path.name], 1)
+            for rank, (image_id, evalue, decision, relation) in enumerate(self.answers[query.image.name], 1)
         )
         return SearchResult(hits, "auto", "exact", {"sift": "abc"}, 4, {"match": 0.25, "total": 0.5}, "evidence")
 

@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from imagefinder.core import answers, group_answers, jobs, results
+from imagefinder.core import answers, group_answers, jobs, results, similarity
 from imagefinder.core.serialization import from_json, to_json
 from imagefinder.server.examples import ANSWERS
 
 
 @pytest.mark.parametrize("name", sorted(ANSWERS))
 def test_each_example_is_a_complete_response(name: str) -> None:
-    kinds = {**vars(results), **vars(jobs), **vars(answers), **vars(group_answers)}
+    kinds = {**vars(results), **vars(jobs), **vars(answers), **vars(group_answers), **vars(similarity)}
     assert to_json(from_json(kinds[name], ANSWERS[name])) == ANSWERS[name]
 
 

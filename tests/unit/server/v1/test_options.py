@@ -24,6 +24,7 @@ CHANGED: dict[str, Any] = {
     "mirror": False,
     "where": {"shop": "north"},
     "evalues": False,
+    "stacks": False,
     "min_score": 2.5,
     "max_evalue": 0.01,
     "rerank_depth": 7,
