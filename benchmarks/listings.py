@@ -73,7 +73,7 @@ def made(total: int, seed: int = 1) -> Iterator[Entry]:
             format=chance.choices(("JPEG", "HEIC", "PNG", "DNG"), (70, 20, 5, 5))[0],
             stamp=f"{len(data)}:{int(taken.timestamp())}000000000:0:{n}",
             metadata={"tags": chance.sample(TAGS, 2)} if chance.random() < 0.4 else {},
-            file_metadata=FileMetadata(said, "made"),
+            file_metadata=FileMetadata(said, "made", stack=str(n - (n % 10 == 1))),
         )
         yield Entry(record, {}, data)
 
@@ -122,6 +122,13 @@ def cases(store: Store, total: int) -> dict[str, Callable[[], object]]:
         "one tag, newest first": lambda: store.listing(Selection(tags=(TAGS[0],)), newest, limit=PAGE),
         "three filters, newest first": lambda: store.listing(narrow, newest, limit=PAGE),
         "a folder with subfolders": lambda: store.listing(Selection(folder="2015"), newest, limit=PAGE),
+        "one image of each stack, newest first": lambda: store.listing(
+            Selection(collapsed=True), newest, limit=PAGE
+        ),
+        "one image of each stack, groups by month": lambda: store.groups("month", Selection(collapsed=True)),
+        "filter on the time taken": lambda: store.listing(
+            Selection(where=filters.parse({"exif.taken": {"gte": "2015-05", "lt": "2015-06"}})), newest, limit=PAGE
+        ),
         "text in names": lambda: store.listing(Selection(contains="IMG_0999"), newest, limit=PAGE),
         "metadata filter": lambda: store.listing(
             Selection(where=filters.parse({"exif.camera": CAMERAS[1]})), newest, limit=PAGE

@@ -152,6 +152,43 @@ def relations(rows: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
+LIBRARY_FEATURES = (
+    ("HEIC, AVIF, TIFF, PSD, JPEG 2000, 16 bits and CMYK on the page", "Immich, PhotoPrism, digiKam", "yes"),
+    (
+        "camera raw",
+        "PhotoPrism, digiKam",
+        "the preview in DNG, CR2, NEF, ARW and PEF; no raw conversion, no CR3, RAF, ORF or RW2",
+    ),
+    ("videos", "Immich, PhotoPrism, digiKam", "no; the video of a Live Photo is named"),
+    ("EXIF, IPTC, XMP, sidecar files, Google Takeout", "all but VISE", "yes, read only"),
+    (
+        "stacks: raw and JPEG, edited copies, bursts",
+        "Immich, PhotoPrism, digiKam",
+        "yes; automatic, cannot be edited",
+    ),
+    ("timeline, folders, filters, tags, bulk actions", "Immich, PhotoPrism, digiKam", "yes"),
+    (
+        "ratings and titles: edit",
+        "PhotoPrism, digiKam",
+        "no; they are read from files, and tags and metadata can be edited",
+    ),
+    ("map", "Immich, PhotoPrism, digiKam", "no; places are private unless the setting `places` allows them"),
+    ("faces and people", "Immich, PhotoPrism, digiKam", "no: no face recognition"),
+    ("search with words", "Immich, PhotoPrism", "yes: [object classes](words.md), not free descriptions"),
+    ("search with an image or a region", "VISE", "yes, with odds of a false match, and an honest *no match*"),
+    ("why an image matches", "VISE", "yes: matching points, overlay, heat map"),
+    ("duplicates", "all but VISE", "yes: also crops, rotated and edited copies"),
+    (
+        "albums, sharing, users",
+        "Immich, PhotoPrism",
+        "no; collections, tags, links to results, keys that read or write",
+    ),
+    ("app that uploads from phones", "Immich", "no; the page works on phones"),
+    ("trash", "Immich, digiKam", "removal can be undone; files stay on disk"),
+)
+"""(Feature, where users know it from, what there is here)."""
+
+
 def peers() -> str:
     """Generate the comparison with other packages on the same images."""
     document = read("peers")
@@ -185,5 +222,11 @@ def peers() -> str:
     lines += [
         "\n## Notes\n",
         *(text for peer, text in NOTES_ON_PEERS.items() if any(row["peer"] == peer for row in document["rows"])),
+        "\n## Picture libraries\n",
+        "What users of Immich, PhotoPrism, digiKam and VISE look for. imagefinder is a search engine for pictures; it leaves "
+        "files where they are and changes none.\n",
+        "| feature | known from | here |",
+        "|---|---|---|",
+        *(f"| {feature} | {origin} | {here} |" for feature, origin, here in LIBRARY_FEATURES),
     ]
     return "\n".join(lines) + "\n"

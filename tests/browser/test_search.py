@@ -361,6 +361,10 @@ def test_several_images_are_searched_and_stay_in_the_strip(page, crop, tmp_path)
     page.go_back()
     assert page.url == first
     expect(page.locator(".query .name")).to_have_text("crop.jpg")
+    strip.get_by_role("button", name="broken.jpg: failed").click()
+    expect(page.locator(".problem")).to_be_visible()
+    strip.get_by_role("button", name="crop.jpg: 1 match").click()
+    headline(page, ONE_MATCH)
     page.reload()  # the results are still on the server
     strip.get_by_role("button", name="copy.jpg: 1 match").click()
     expect(page.locator(".hit").first).to_contain_text("coffee.jpg")

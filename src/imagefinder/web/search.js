@@ -334,7 +334,9 @@ export async function openSearch(main) {
 
   /** @param {import("./strip.js").Entry} entry */
   function openEntry({ key, query }) {
-    if (key) go(key);
+    // The address is still that of the last result while a query that failed is shown.
+    if (key && key === location.hash && key !== state.key) dispatchEvent(new HashChangeEvent("hashchange"));
+    else if (key) go(key);
     else if (query) start(query);
   }
 
