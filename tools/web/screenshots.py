@@ -124,11 +124,10 @@ def phones(page: Page, url: str, query: Path) -> Image.Image:
 
 def take(browser: Any, url: str, query: Path) -> Iterator[tuple[str, Image.Image]]:
     """Yield the screenshots with their names."""
-    page = browser.new_page(viewport=SCREEN)
-    page.set_default_timeout(TIMEOUT_MS)
-    search(page, url, query)  # the server loads its models
-    page.reload()
-    search(page, url, query)
+    for _ in range(2):  # the server loads its models in the first search
+        page = browser.new_page(viewport=SCREEN)
+        page.set_default_timeout(TIMEOUT_MS)
+        search(page, url, query)
     page.set_viewport_size({**SCREEN, "height": 620})
     yield "page-search", shot(page)
     page.set_viewport_size(SCREEN)

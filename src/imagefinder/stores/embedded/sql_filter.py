@@ -78,9 +78,16 @@ def _on_column(column: str, condition: Condition) -> SqlCondition:
                 if abs(operand) <= EXACT
                 else ALWAYS
             )
+        case "gt" | "gte" | "lt" | "lte" if isinstance(operand, str) and is_plain_text(operand):
+            bound = COMPARISONS[condition.operator]
+            test = f"item.type = 'text' AND (item.value {bound} ? OR item.value GLOB '{_NOT_PLAIN}')"
+            return SqlCondition(_EXISTS.format(column, test), (path, operand))
         case _:
             return SqlCondition(f"json_type({column}, ?) IS NOT NULL", (path,))
 
+
+_NOT_PLAIN = "*[^\x01-\x7f]*"
+"""Text that is not ASCII, which equals other normalisation forms of it."""
 
 _EXISTS = "EXISTS (SELECT 1 FROM json_each({}, ?) AS item WHERE {})"
 """A value that is not a list is a single row of json_each."""
@@ -101,6 +108,5 @@ def _item(column: str, path: str, operands: Sequence[object]) -> SqlCondition:
         return SqlCondition("0")
     test = f"item.value IN ({', '.join('?' * len(plain))})"
     if any(isinstance(one, str) and not one.isascii() for one in plain):
-        # Text that is not ASCII equals other normalisation forms of it.
-        test = f"({test} OR item.value GLOB '*[^\x01-\x7f]*')"
+        test = f"({test} OR item.value GLOB '{_NOT_PLAIN}')"
     return SqlCondition(_EXISTS.format(column, test), (path, *plain))
