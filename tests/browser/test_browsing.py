@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx2
 import pytest
+from example_pictures import PICTURES
 from playwright.sync_api import expect
 
 BASE = "v1/collections/default"
@@ -43,6 +45,45 @@ def test_images_are_sorted_and_shown_under_headings(library):
     expect(library.locator(".grid.small .tile img").first).to_be_visible()
     library.reload()
     expect(library.locator(".grid.small .tile").first).to_be_visible()
+
+
+def put(server: Any, image_id: str, data: bytes) -> None:
+    path = f"{server.url}/{BASE}/images/{quote(image_id)}"
+    httpx2.put(path, files={"image": data}, timeout=60).raise_for_status()
+
+
+def test_versions_of_a_picture_are_one_tile(server, library):
+    cat = (PICTURES / "cat.jpg").read_bytes()
+    for name in ("IMG_0001.jpg", "IMG_0001-edited.jpg", "IMG_E0001.jpg"):
+        put(server, f"phone/{name}", cat)
+    library.goto(f"{server.url}/#/c/default/library?folder=phone")
+    library.reload()
+    versions = library.get_by_role("link", name="3 versions: phone/IMG_0001-edited.jpg")
+    expect(versions).to_be_visible()
+    assert shown(library) == ["phone/IMG_0001-edited.jpg"]
+    expect(library.get_by_text("28 images")).to_be_visible()
+    versions.click()
+    expect(library.locator(".tile")).to_have_count(3)
+    library.get_by_role("button", name="Versions of one picture").click()
+    expect(library.locator('[data-id="astronaut.jpg"]')).to_be_visible()
+
+
+def test_a_long_name_leaves_the_lightbox_in_the_window(server, library):
+    cat = (PICTURES / "cat.jpg").read_bytes()
+    put(server, f"long/{'x' * 150}.jpg", cat)
+    library.set_viewport_size({"width": 360, "height": 740})
+    library.goto(f"{server.url}/#/c/default/library?folder=long")
+    library.reload()
+    library.locator(".tile .picture").first.click()
+    box = library.get_by_role("dialog", name="Image")
+    expect(box.locator("img")).to_be_in_viewport(ratio=1)
+    for name in ("Next image", "Close"):
+        expect(box.get_by_role("button", name=name)).to_be_in_viewport(ratio=1)
+    title, close = (
+        box.get_by_role("heading").bounding_box(),
+        box.get_by_role("button", name="Close").bounding_box(),
+    )
+    assert close["y"] < title["y"] + title["height"] + 8
 
 
 def test_the_lightbox_steps_through_the_images(library):

@@ -119,6 +119,10 @@ class CollectionReader:
         """The records of many images, by stored id; unknown ids are left out."""
         return self.store.records(ids)
 
+    def versions(self, stacks: Sequence[str]) -> dict[str, int]:
+        """Stack (``FileMetadata.stack``) -> number of its images."""
+        return {stack: len(ids) for stack, ids in self.store.stacked(stacks).items()}
+
     def resolve(self, image_id: str) -> str:
         """The stored id for the name of an image: itself, or the only id that differs in Unicode normalisation.
 

@@ -265,6 +265,9 @@ class Image(Described):
     stack: str = ""
     """Identifies the versions of one picture (raw and JPEG, edited copies, bursts); empty if unknown."""
 
+    versions: int = 1
+    """Number of versions of the picture in the collection, with this one; only in listings."""
+
     preview: str = ""
     """Path of the preview on this server, which browsers can show; empty if it comes from version 0.1."""
 

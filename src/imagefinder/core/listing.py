@@ -94,6 +94,8 @@ class Selection:
         tags: Only images with all of these tags.
         where: Only images whose metadata match this filter.
         contains: Only images with this text in their id or metadata.
+        stack: Only images of this stack (``FileMetadata.stack``); empty: of any or none.
+        collapsed: Of the images of a stack, only the one with the smallest id, even if other conditions reject it.
     """
 
     folder: str = ""
@@ -105,6 +107,8 @@ class Selection:
     tags: tuple[str, ...] = ()
     where: Filter | None = None
     contains: str = ""
+    stack: str = ""
+    collapsed: bool = False
 
     @property
     def choices(self) -> dict[str, tuple[Any, ...]]:
@@ -128,8 +132,10 @@ class Selection:
 
     def accepts_record(self, record: ImageRecord) -> bool:
         """Whether an image meets the conditions that concern its record."""
-        return (self.where is None or self.where.matches(record.filterable)) and (
-            not self.contains or contains_text(self.contains, record.id, record.searchable)
+        return (
+            (self.where is None or self.where.matches(record.filterable))
+            and (not self.contains or contains_text(self.contains, record.id, record.searchable))
+            and (not self.stack or record.file_metadata.stack == self.stack)
         )
 
 
@@ -183,6 +189,16 @@ class Group:
 
     value: str
     images: int
+
+
+def collapsed(records: Iterable[ImageRecord]) -> list[ImageRecord]:
+    """The images without those that share a stack with an image of a smaller id; in the same order."""
+    every = list(records)
+    first: dict[str, str] = {}
+    for record in every:
+        if stack := record.file_metadata.stack:
+            first[stack] = min(first.get(stack, record.id), record.id)
+    return [record for record in every if first.get(record.file_metadata.stack, record.id) == record.id]
 
 
 def listing_row(record: ImageRecord) -> ListingRow:

@@ -16,6 +16,7 @@ from imagefinder.core.listing import (
     ListPosition,
     Order,
     Selection,
+    collapsed,
     group_values,
     listing_row,
     merged,
@@ -85,10 +86,11 @@ class ListingsInMemory:
         return len(changed)
 
     def _selected(self, selection: Selection) -> list[ImageRecord]:
+        records = [image.record for image in self._images.values()]
         return [
-            image.record
-            for image in self._images.values()
-            if selection.accepts(listing_row(image.record)) and selection.accepts_record(image.record)
+            record
+            for record in (collapsed(records) if selection.collapsed else records)
+            if selection.accepts(listing_row(record)) and selection.accepts_record(record)
         ]
 
 

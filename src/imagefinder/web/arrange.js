@@ -107,7 +107,7 @@ export function createArrange(onjump, ondensity) {
       const order = Object.entries(ORDERS).find(
         ([, [by, descending]]) => by === arrangement.sort && descending === arrangement.descending,
       );
-      sort.value = order?.[0] ?? "newest";
+      sort.value = arrangement.group === "folder" ? "name" : (order?.[0] ?? "newest");
       sort.disabled = arrangement.group === "folder";
       group.value = arrangement.group;
       density.value = arrangement.density;

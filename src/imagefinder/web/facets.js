@@ -10,6 +10,7 @@ import { groupLabel } from "./tile.js";
 
 /** Property -> whether several values may be chosen: then an image has one of them. */
 const FACETS = { format: true, camera: true, place: true, rating: true, tag: false };
+const SINGLE = ["folder", "taken", "stack"];
 const SHOWN = 12;
 /** @type {Record<string, import("./texts.js").Key>} */
 const LABELS = {
@@ -20,13 +21,14 @@ const LABELS = {
   place: "facet.place",
   rating: "facet.rating",
   tag: "facet.tag",
+  stack: "facet.stack",
 };
 
 /** The restrictions of a route, as the REST API takes them.
  * @param {URLSearchParams} params @returns {Query} */
 export function restrictions(params) {
   /** @type {Query} */
-  const found = { folder: params.get("folder"), taken: params.get("taken") };
+  const found = Object.fromEntries(SINGLE.map((name) => [name, params.get(name)]));
   for (const name of Object.keys(FACETS)) found[name] = valuesOf(params, name);
   return found;
 }
@@ -59,8 +61,8 @@ export function createFacets(collection) {
 
   /** @param {string} name @param {string} value */
   const chip = (name, value) =>
-    button("close", `${t(LABELS[name])}: ${groupLabel(name, value)}`, () =>
-      go(name === "folder" || name === "taken" ? changed(parse(), { [name]: null }) : toggled(name, value)),
+    button("close", name === "stack" ? t("facet.stack") : `${t(LABELS[name])}: ${groupLabel(name, value)}`, () =>
+      go(SINGLE.includes(name) ? changed(parse(), { [name]: null }) : toggled(name, value)),
     );
 
   async function fill() {
@@ -131,7 +133,7 @@ export function createFacets(collection) {
     /** @param {URLSearchParams} params @param {Query} selected all that restricts the images */
     update(params, selected) {
       query = selected;
-      const single = ["folder", "taken"].filter((name) => params.get(name));
+      const single = SINGLE.filter((name) => params.get(name));
       put(
         chips,
         single.map((name) => chip(name, params.get(name) ?? "")),

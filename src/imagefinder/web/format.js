@@ -55,6 +55,19 @@ export const duration = (value) => (value < 1 ? `${Math.round(value * 1000)} ms`
 export const dateTime = (text) =>
   text ? new Date(text).toLocaleString(locale, { dateStyle: "medium", timeStyle: "short" }) : "";
 
+/** The date and time that a camera showed, with its zone if that is known.
+ * @param {string} text ISO 8601, with any number of parts */
+export function localTime(text) {
+  const [, wall, zone] = /^(\d{4}-\d\d-\d\dT\d\d:\d\d)[^Z+-]*(.*)$/.exec(text) ?? [];
+  if (!wall) return text;
+  const shown = new Date(`${wall}Z`).toLocaleString(locale, {
+    dateStyle: "medium",
+    timeStyle: "short",
+    timeZone: "UTC",
+  });
+  return zone ? `${shown} (UTC${zone === "Z" ? "" : zone})` : shown;
+}
+
 /** @param {{width: number, height: number}} image */
 export const dimensions = ({ width, height }) => `${width} × ${height}`;
 

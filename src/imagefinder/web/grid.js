@@ -14,7 +14,8 @@ import { createTile, headingOf } from "./tile.js";
  * @property {"small" | "medium" | "large"} density */
 
 /** @typedef {object} Handlers
- * @property {(count: number) => void} oncount called with the number of images, also when it changes
+ * @property {(count: number, hidden: number) => void} oncount called with the number of tiles, and of images that
+ * are about to be removed, also when it changes
  * @property {(position: number) => void} onopen
  * @property {(image: Rest.Image) => void} ondetails
  * @property {(images: Rest.Image[]) => void} onremove
@@ -93,7 +94,7 @@ export function createGrid(collection, selected, arrangement, { selection, ...ha
       const { top } = layout.place(Math.min(old, layout.count - 1));
       scrollBy(0, element.getBoundingClientRect().top + top);
     }
-    handlers.oncount(layout.count);
+    handlers.oncount(layout.count, hidden.length);
     render();
   }
 
@@ -158,6 +159,7 @@ export function createGrid(collection, selected, arrangement, { selection, ...ha
     if (existing && existing.dataset.id === (image?.id ?? "")) return;
     const { left, top } = layout.place(position);
     const tile = createTile(image, {
+      collection,
       side: layout.side,
       density,
       selected: Boolean(image && selection.has(image.id)),
@@ -193,7 +195,7 @@ export function createGrid(collection, selected, arrangement, { selection, ...ha
 
   /** @param {HTMLElement} tile @param {boolean} on */
   function setCurrent(tile, on) {
-    for (const control of tile.querySelectorAll("button, input"))
+    for (const control of tile.querySelectorAll("button, input, a"))
       control.setAttribute("tabindex", on ? "0" : "-1");
   }
 

@@ -162,6 +162,9 @@ function fileInput(onfiles, properties) {
   return input;
 }
 
+/** @param {import("./listing.js").Query} query */
+const restricts = (query) => Object.values(query).some((value) => (Array.isArray(value) ? value.length : value));
+
 /** @param {HTMLElement} main @returns {import("./app.js").View} */
 export function openLibrary(main) {
   const { collection } = session;
@@ -192,6 +195,7 @@ export function openLibrary(main) {
     shown: null,
     /** @type {Rest.CollectionInfo | null} */
     info: null,
+    hidden: 0,
     announced: -1,
   };
   put(
@@ -221,8 +225,9 @@ export function openLibrary(main) {
   function renderCounts() {
     const { info } = state;
     if (!info) return;
+    const images = info.images - state.hidden;
     const methods = info.methods.map((method) => method.name).join(", ");
-    sub.textContent = [t("count.images", { count: info.images }), bytes(info.bytes), methods]
+    sub.textContent = [t("count.images", { count: images }), bytes(info.bytes), methods]
       .filter(Boolean)
       .join(" · ");
   }
@@ -256,19 +261,22 @@ export function openLibrary(main) {
   /** Images have changed on the server. */
   async function reload() {
     facets.refresh();
-    await state.grid?.refresh();
     state.info = await collectionInfo(collection);
+    await state.grid?.refresh();
     renderCounts();
   }
 
   /** @param {import("./listing.js").Query} query @param {import("./grid.js").Arrangement} arrangement */
   function showImages(query, arrangement) {
-    const filtered = Object.values(query).some((value) => (Array.isArray(value) ? value.length : value));
+    const filtered = restricts(query);
     const quiet = h("div", { class: "quiet" });
-    const grid = createGrid(collection, query, arrangement, {
+    // A filter could reject the one version that stands for the others.
+    const { folder: _, ...others } = query;
+    const collapsed = !restricts(others);
+    const grid = createGrid(collection, { ...query, collapsed }, arrangement, {
       selection,
-      oncount: (number) => {
-        if (state.info && !filtered) state.info.images = number;
+      oncount: (number, hidden) => {
+        state.hidden = hidden;
         renderCounts();
         arrange.offer(arrangement.group, grid.headings());
         if (filtered && number !== state.announced) announce(t("count.images", { count: number }));

@@ -10,7 +10,8 @@ import { t } from "./texts.js";
 /** @typedef {object} Links
  * @property {(result: Rest.SearchAnswer, hit: Rest.SearchHit) => string | null} inspect `null`: no explanation
  * @property {(id: string) => string} search
- * @property {(id: string) => string} similar */
+ * @property {(id: string) => string} similar
+ * @property {(stack: string) => string} versions */
 
 /** How the hits are shown.
  * @typedef {{sort: "evidence" | "date", dense: boolean}} Display */
@@ -48,8 +49,8 @@ export function oddsLine(evalue) {
 }
 
 /** @param {Rest.SearchHit} hit
- * @param {{inspect: string | null, search: string, similar: string, large: boolean}} options */
-function hitCard(hit, { inspect, search, similar, large }) {
+ * @param {{inspect: string | null, search: string, similar: string, versions: string, large: boolean}} options */
+function hitCard(hit, { inspect, search, similar, versions, large }) {
   const { image } = hit;
   const { width, height } = image;
   const summary = evidenceSummary(hit);
@@ -77,6 +78,7 @@ function hitCard(hit, { inspect, search, similar, large }) {
         inspect && h("a", { href: inspect }, t("results.inspect")),
         h("a", { href: search }, t("image.search-by-this")),
         h("a", { href: similar }, t("similar.action")),
+        hit.stack.length > 0 && h("a", { href: versions }, t("count.versions", { count: hit.stack.length + 1 })),
       ),
     ),
   );
@@ -201,6 +203,7 @@ export function resultView(result, links, { expires, display, ondisplay }) {
           inspect: links.inspect(result, hit),
           search: links.search(hit.id),
           similar: links.similar(hit.id),
+          versions: links.versions(hit.image.stack),
           large: large && !display.dense,
         }),
       ),

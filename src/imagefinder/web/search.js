@@ -181,6 +181,7 @@ export async function openSearch(main) {
     const links = {
       search: (id) => link("search", session.collection, { id }),
       similar: (id) => link("similar", session.collection, { id }),
+      versions: (stack) => link("library", session.collection, { stack }),
       inspect: ({ explanations }, hit) =>
         explanations && changed(route, { hit: hit.id, of: results.length > 1 ? explanations.handle : null }),
     };

@@ -3,7 +3,7 @@
 import { resolve } from "./api.js";
 import { button, h, openDialog } from "./dom.js";
 import { fileActions } from "./files.js";
-import { bytes, dateTime, dimensions, fileName } from "./format.js";
+import { bytes, dateTime, dimensions, fileName, localTime } from "./format.js";
 import { previewElement, thumbnail } from "./images.js";
 import { filesNote, removalNote } from "./remove.js";
 import { link } from "./route.js";
@@ -35,9 +35,19 @@ export function groupLabel(group, value) {
   return new Intl.DateTimeFormat(locale, { ...form, timeZone: "UTC" }).format(Date.UTC(year, month - 1, day));
 }
 
+/** A link to all versions of a picture; `false` if it has one.
+ * @param {Rest.Image} image @param {string} collection */
+const versionsLink = ({ id, stack, versions }, collection) => {
+  const label = t("count.versions", { count: versions });
+  const href = link("library", collection, { stack });
+  return (
+    versions > 1 && h("a", { class: "versions", href, "aria-label": `${label}: ${id}`, title: label }, versions)
+  );
+};
+
 /** @param {Rest.Image | undefined} image `undefined` before it has been loaded
- * @param {{side: number, density: string, selected: boolean}} options */
-export function createTile(image, { side, density, selected }) {
+ * @param {{collection: string, side: number, density: string, selected: boolean}} options */
+export function createTile(image, { collection, side, density, selected }) {
   const id = image?.id ?? "";
   const tile = h(
     "li",
@@ -48,6 +58,7 @@ export function createTile(image, { side, density, selected }) {
         { type: "button", class: "picture", "aria-label": t("image.show", { id }), title: id },
         thumbnail(image),
       ),
+      versionsLink(image, collection),
       h("input", { type: "checkbox", class: "pick", "aria-label": t("image.select", { id }), checked: selected }),
       density !== "small" &&
         h(
@@ -87,12 +98,19 @@ const FILE_PROPERTIES = {
   "xmp.rating": "file.rating",
 };
 
+/** @param {string} name @param {unknown} value @returns {string} */
+function valueText(name, value) {
+  if (value === undefined || value === null) return "";
+  if (name === "exif.taken") return localTime(String(value));
+  if (name === "xmp.rating") return groupLabel("rating", String(value));
+  return Array.isArray(value) ? value.join(", ") : String(value);
+}
+
 /** @param {Rest.Image} image @returns {[string, import("./dom.js").Child][]} */
 const ofFile = (image) =>
   Object.entries(FILE_PROPERTIES).map(([name, key]) => {
     const [namespace, property] = name.split(".");
-    const value = image.file_metadata[namespace]?.[property];
-    return [t(key), Array.isArray(value) ? value.join(", ") : value === undefined ? "" : String(value)];
+    return [t(key), valueText(name, image.file_metadata[namespace]?.[property])];
   });
 
 /** What is stored about an image: names and values.

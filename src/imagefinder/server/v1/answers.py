@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from fastapi.responses import JSONResponse
@@ -57,10 +58,23 @@ def complete_schemas(schemas: dict[str, Any]) -> None:
                 member["description"] = member["description"].replace("``None``", "``null``")
 
 
-def image_answers(collection: str, records: Sequence[ImageRecord], *, places: bool) -> tuple[Image, ...]:
-    """Images of a collection as responses, those without their file marked; ``places`` as for ``image_answer``."""
+def image_answers(
+    collection: str, records: Sequence[ImageRecord], of: Collection | None = None, *, places: bool
+) -> tuple[Image, ...]:
+    """Images of a collection as responses, those without their file marked; ``places`` as for ``image_answer``.
+
+    With their collection, they state how many versions of the picture there are.
+    """
     gone = gone_uris(record.uri for record in records)
-    return tuple(image_answer(collection, record, missing=record.uri in gone, places=places) for record in records)
+    stacks = {stack for record in records if (stack := record.file_metadata.stack)}
+    versions = of.versions(sorted(stacks)) if of else {}
+    return tuple(
+        replace(
+            image_answer(collection, record, missing=record.uri in gone, places=places),
+            versions=versions.get(record.file_metadata.stack, 1),
+        )
+        for record in records
+    )
 
 
 def image_answer(

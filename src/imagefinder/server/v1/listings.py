@@ -79,6 +79,12 @@ async def read_selection(  # wide: the parameters of a query
         Query(max_length=7, description="Only images with one of these ratings; 0: without a rating; repeatable."),
     ] = [],  # noqa: B006
     tag: Annotated[_Choices, Query(description="Only images with this tag; repeatable: with all of them.")] = [],  # noqa: B006
+    stack: Annotated[
+        str, Query(pattern=r"^[0-9a-f]{0,64}$", description="Only versions of one picture: `stack` of an image.")
+    ] = "",
+    collapsed: Annotated[
+        bool, Query(description="Of the versions of one picture, only the one with the smallest id.")
+    ] = False,
 ) -> Selection:
     """The images that a request selects."""
     return Selection(
@@ -91,6 +97,8 @@ async def read_selection(  # wide: the parameters of a query
         tags=tuple(tag),
         where=filters.parse(parse_json(filter, "filter"), places=service.settings.places) if filter else None,
         contains=contains,
+        stack=stack,
+        collapsed=collapsed,
     )
 
 
@@ -129,7 +137,8 @@ def list_images(  # wide: the parameters of a query
     found = opened.listing(selection, order, after=_position(after, order), offset=offset, limit=limit + 1)
     page, more = found[:limit], len(found) > limit
     following = _cursor(order.position(page[-1])) if more else None
-    return respond(ImagePage(image_answers(collection, page, places=service.settings.places), following))
+    images = image_answers(collection, page, opened, places=service.settings.places)
+    return respond(ImagePage(images, following))
 
 
 @router.get(

@@ -221,7 +221,21 @@ def _conditions(collection: int, selection: Selection) -> list[SqlCondition]:
         found.append(SqlCondition(f"listing.{name} = ANY({'%b' if name in _TEXTS else '%s'})", (stored,)))
     if selection.tags:
         found.append(SqlCondition("listing.keywords @> %b::bytea[]", ([tag.encode() for tag in selection.tags],)))
+    if selection.stack:
+        of_stack = "SELECT key FROM images WHERE collection = %s AND stack = %s AND stack <> ''"
+        found.append(SqlCondition(f"listing.image IN ({of_stack})", (collection, selection.stack)))
+    if selection.collapsed:
+        found.append(SqlCondition(f"listing.image NOT IN ({_FURTHER})", (collection,)))
     return found
+
+
+_FURTHER = """
+    SELECT key FROM (
+        SELECT key, row_number() OVER (PARTITION BY stack ORDER BY id) AS place
+        FROM images WHERE collection = %s AND stack <> ''
+    ) AS stacked WHERE place > 1
+"""
+"""The images that share a stack with an image of a smaller id."""
 
 
 def _stored(value: Any) -> Any:

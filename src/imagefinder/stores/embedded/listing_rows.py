@@ -201,6 +201,18 @@ def _after(order: Order, after: ListPosition | None) -> list[SqlCondition]:
     return [SqlCondition(f"({names}) {'<' if order.descending else '>'} ({marks})", values)]
 
 
+# Stacks of several images are few: they are found in an index, and only their ids are read.
+_FURTHER = """
+    SELECT image FROM (
+        SELECT one.image, row_number() OVER (PARTITION BY one.stack ORDER BY images.id) AS place
+        FROM (SELECT stack FROM file_metadata WHERE stack > '' GROUP BY stack HAVING count(*) > 1) AS several
+        CROSS JOIN file_metadata AS one ON one.stack = several.stack
+        CROSS JOIN images ON images.key = one.image
+    ) WHERE place > 1
+"""
+"""The images that share a stack with an image of a smaller id."""
+
+
 def _conditions(selection: Selection) -> list[SqlCondition]:
     """The conditions on the rows of ``listing``."""
     found = [SqlCondition("true")]
@@ -223,5 +235,11 @@ def _conditions(selection: Selection) -> list[SqlCondition]:
     for name, values in selection.choices.items():
         # Without the plus, SQLite could choose the index of counts, and sort all images that it finds there.
         found.append(SqlCondition(f"+listing.{name} IN ({', '.join('?' * len(values))})", values))
+    if selection.stack:
+        found.append(
+            SqlCondition("listing.image IN (SELECT image FROM file_metadata WHERE stack = ?)", (selection.stack,))
+        )
+    if selection.collapsed:
+        found.append(SqlCondition(f"listing.image NOT IN ({_FURTHER})"))
     tagged = "listing.image IN (SELECT image FROM tags WHERE tag = ?)"
     return found + [SqlCondition(tagged, (tag,)) for tag in selection.tags]

@@ -123,6 +123,36 @@ class SortedListingSuite(StoreFixtures):
                 found += page
             assert found == expected, selection
 
+    def test_stacks(self, store: Store) -> None:
+        """A collapsed listing has the image with the smallest id of each stack; ``stack`` lists all."""
+
+        def put(image_id: str, stack: str, camera: str = "") -> None:
+            of_file = FileMetadata({"exif": {"camera": camera}} if camera else {}, "1", stack)
+            store.put([entry(image_id, 1, methods=[], metadata={"n": 1}, file_metadata=of_file)])
+
+        put("é", "s", "C")
+        for image_id, stack in [("c", "s"), ("b", "t"), ("a", ""), ("d", "")]:
+            put(image_id, stack)
+        collapsed = Selection(collapsed=True)
+
+        def ids(selection: Selection, **rest: Any) -> list[str]:
+            return [record.id for record in store.listing(selection, **rest)]
+
+        assert ids(collapsed) == ["a", "b", "c", "d"]
+        assert ids(collapsed, order=Order("taken", descending=True)) == ["d", "c", "b", "a"]
+        assert ids(collapsed, offset=2, limit=1) == ["c"]
+        assert ids(replace(collapsed, where=filters.parse({"n": 1}))) == ["a", "b", "c", "d"]
+        assert ids(replace(collapsed, cameras=("C",))) == []
+        assert [one.images for one in store.groups("year", collapsed)] == [4]
+        assert ids(Selection(stack="s")) == ["c", "é"]
+        assert ids(Selection(stack="s", where=filters.parse({"n": 1}), collapsed=True)) == ["c"]
+        assert ids(Selection(stack="gone")) == []
+        assert [one.images for one in store.groups("format", Selection(stack="t"))] == [1]
+        store.delete(["c"])
+        assert ids(collapsed) == ["a", "b", "d", "é"]
+        put("0", "s")
+        assert ids(collapsed) == ["0", "a", "b", "d"]
+
     def test_listings_follow_changes(self, store: Store) -> None:
         """Every kind of change shows in listings, and a cursor stays valid."""
         order = Order("taken")
