@@ -195,7 +195,8 @@ def test_the_search_follows_a_region_that_is_dragged(page, crop):
     """Without a click; the last search wins, and all of them are one step of the history."""
     pick(page, crop)
     headline(page, ONE_MATCH)
-    whole, results = page.url, page.locator(".results")
+    whole = page.url
+    page.locator(".preview").scroll_into_view_if_needed()
     bounds = page.locator(".preview").bounding_box()
 
     def to(x: float, y: float) -> None:
@@ -204,7 +205,6 @@ def test_the_search_follows_a_region_that_is_dragged(page, crop):
     to(0.1, 0.1)
     page.mouse.down()
     to(0.5, 0.6)
-    expect(results).to_have_attribute("aria-busy", "true")
     page.wait_for_url(lambda url: url != whole)  # before the button is released
     for step in range(8):
         to(0.5 + step / 20, 0.9)

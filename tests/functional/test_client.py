@@ -61,6 +61,13 @@ METHODS = {
     "job_events": "events",
     "list_removals": "removals",
     "forget_removal": "forget_removal",
+    "list_groups": "groups",
+    "remove_images": "delete_images",
+    "tag_images": "tag",
+    "export_images": "export",
+    "get_location": "location",
+    "similar": "similar",
+    "similar_to_query": "similar_to_query",
 }
 """Operation of the OpenAPI description -> method of the client."""
 

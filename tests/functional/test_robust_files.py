@@ -173,7 +173,7 @@ def test_add_search_and_the_server_agree(sample, tmp_path):
                 served[name] = answer.json()["code"]
                 assert answer.status_code in (413, 415, 422)
                 assert answer.json()["detail"]
-    assert queried == refused
+    assert queried == refused, {names[n] for n in names if queried.get(n) != refused.get(n)}
     assert served == refused
 
 

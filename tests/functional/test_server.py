@@ -274,8 +274,10 @@ def test_the_examples_without_a_response_are_accepted(server: Server, tmp_path: 
         line = command.replace("http://localhost:5000", server.url)
         line = line.replace("curl ", "curl -sS -o /dev/null -w '%{http_code}' ", 1)
         status = subprocess.run(line, shell=True, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
-        # Tests must not use the network: examples with a URL are expected to be refused.
-        assert status in (("422", "424") if "example.org" in command else ("200", "201", "204")), command
+        # Tests must not use the network: examples with a URL are expected to be refused. This collection has no
+        # features of a method that understands words.
+        refused = {"422", "424"} if "example.org" in command else {"409"} if '"text"' in command else set()
+        assert status in (refused or {"200", "201", "204"}), command
     for image_id in ("2026/photo.jpg", "a"):
         httpx2.delete(f"{server.url}/v1/collections/default/images/{image_id}", timeout=60)
 
@@ -345,7 +347,10 @@ def test_an_invalid_request_is_refused(
 def test_an_unknown_method_is_reported_with_the_installed_ones(client: httpx2.Client) -> None:
     response = ask(client, encoded_image(), "surf")
     assert (response.status_code, response.json()["code"]) == (404, "unknown_method")
-    assert response.json()["known_methods"] == ["beit", "efficientnet-lite0", "resnet50", "sift"]
+    assert response.json()["known_methods"] == [
+        *("beit", "clip-vit-b32", "dinov2-small", "efficientnet-lite0", "efficientnet-lite2"),
+        *("resnet50", "sift", "siglip2-base"),
+    ]
 
 
 def test_a_chunked_upload_cannot_exceed_the_limit(client: httpx2.Client) -> None:

@@ -23,7 +23,7 @@ from service import Service
 
 SOURCES = ROOT / "src" / "imagefinder"
 BACKEND = "from imagefinder.kernels import mutual_nn; print(mutual_nn.backend())"
-LIMIT_MB = 430
+LIMIT_MB = 440
 """Limit for everything together; 423 were measured on Linux x86-64 with Python 3.11, 475 for version 0.1."""
 QUERIES = {"cat.jpg": "crop", "coins.jpg": "rotated", "rocket.jpg": "mirror", "temple.jpg": "screenshot"}
 

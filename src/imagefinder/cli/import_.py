@@ -71,9 +71,8 @@ def import_features(
 def _fingerprints(opened: Collection, folder: Path) -> dict[str, Fingerprint]:
     from imagefinder.indexing.npy_layout import FEATURES_NAME, METHODS  # noqa: PLC0415 - fast start
 
-    return {
-        # The original program ignored ICC profiles.
-        method.name: with_colours(opened.method(method.name), "file").extractor.fingerprint()
-        for method in METHODS
-        if (folder / FEATURES_NAME / method.folder).is_dir()
-    }
+    present = [method.name for method in METHODS if (folder / FEATURES_NAME / method.folder).is_dir()]
+    methods = [opened.method(name) for name in present]
+    if not opened.info().images:  # the original program ignored ICC profiles
+        methods = [with_colours(method, "file") for method in methods]
+    return {method.name: method.extractor.fingerprint() for method in methods}

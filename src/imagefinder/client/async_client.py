@@ -51,8 +51,7 @@ from imagefinder.core.answers import (
 )
 from imagefinder.core.jobs import Job, JobPage, JobState
 from imagefinder.core.query import SearchOptions
-from imagefinder.core.results import AUTO, Box, Comparison, Explanation
-from imagefinder.core.similarity import SimilarImage, SimilarPage
+from imagefinder.core.results import Box, Comparison, Explanation
 
 KEEP_ALIVE_SECONDS = 60.0
 """An event stream that is silent for this long is broken: the service sends a comment every 15 seconds."""
@@ -133,18 +132,6 @@ class AsyncClient(AsyncClientListings):
         await self._transport.send("DELETE", collection_path(name), params={"confirm": name})
 
     # -- images --------------------------------------------------------------------------------------------
-
-    async def similar(
-        self, image_id: str, collection: str = DEFAULT, *, method: str = AUTO, page_size: int = 60
-    ) -> AsyncIterator[SimilarImage]:
-        """The images most similar to a stored image, most similar first, without decisions.
-
-        ``auto`` chooses a method with a vector for each image; a request lists ``page_size`` images.
-        """
-        options = with_id(image_id, method=method, limit=page_size)
-        async for page in self._pages(SimilarPage, f"{collection_path(collection)}/similar", options):
-            for one in page.images:
-                yield one
 
     async def failures(self, collection: str = DEFAULT, *, page_size: int = 100) -> AsyncIterator[FailedImage]:
         """The images that could not be added, with their errors."""

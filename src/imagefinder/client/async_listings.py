@@ -8,9 +8,17 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
 from imagefinder.client.async_transport import AsyncTransport
-from imagefinder.client.transport import Page, collection_path, drop_none
-from imagefinder.core.answers import Image, ImagePage
+from imagefinder.client.transport import (
+    Page,
+    collection_path,
+    drop_none,
+    explanations_path,
+    with_id,
+)
+from imagefinder.core.answers import Image, ImagePage, SearchAnswer
 from imagefinder.core.group_answers import ChangedImages, GroupPage, ImageGroup
+from imagefinder.core.results import AUTO
+from imagefinder.core.similarity import ImageLocation, SimilarImage, SimilarPage
 
 DEFAULT = "default"
 _PageT = TypeVar("_PageT", bound=Page)
@@ -96,6 +104,58 @@ class AsyncClientListings:
         body = {"ids": list(ids), "add": list(add), "remove": list(remove)}
         path = f"{collection_path(collection)}/tags"
         return (await self._transport.json(ChangedImages, "POST", path, json=body)).images
+
+    async def export(
+        self,
+        ids: Sequence[str],
+        collection: str = DEFAULT,
+        *,
+        format: Literal["csv", "json"] = "csv",  # noqa: A002
+    ) -> bytes:
+        """A list of images with their metadata as a file.
+
+        Args:
+            ids: Ids of the images, at most 10,000.
+            collection: Name of the collection.
+            format: ``csv`` or ``json``.
+        """
+        body = {"ids": list(ids), "format": format}
+        return (await self._transport.send("POST", f"{collection_path(collection)}/exports", json=body)).content
+
+    async def location(self, image_id: str, collection: str = DEFAULT) -> str | None:
+        """Path of the file of an image on the server; ``None`` if it was uploaded or downloaded.
+
+        A server that other machines can reach does not show it, and the error is ``location_hidden``.
+        """
+        path = f"{collection_path(collection)}/location"
+        return (await self._transport.json(ImageLocation, "GET", path, params=with_id(image_id))).path
+
+    async def similar(
+        self, image_id: str, collection: str = DEFAULT, *, method: str = AUTO, page_size: int = 60
+    ) -> AsyncIterator[SimilarImage]:
+        """The images most similar to a stored image, most similar first, without decisions.
+
+        ``auto`` chooses a method with a vector for each image; a request lists ``page_size`` images.
+        """
+        options = with_id(image_id, method=method, limit=page_size)
+        async for page in self._pages(SimilarPage, f"{collection_path(collection)}/similar", options):
+            for one in page.images:
+                yield one
+
+    async def similar_to_query(
+        self, answer: SearchAnswer | str, *, method: str = AUTO, page_size: int = 60
+    ) -> AsyncIterator[SimilarImage]:
+        """The images most similar to the query of a recent search, as ``similar``.
+
+        Args:
+            answer: The answer of the search, or its handle.
+            method: Name of a method, or ``auto``.
+            page_size: Number of images per request.
+        """
+        options = {"method": method, "limit": page_size}
+        async for page in self._pages(SimilarPage, f"{explanations_path(answer)}/similar", options):
+            for one in page.images:
+                yield one
 
     async def _pages(self, kind: type[_PageT], path: str, options: Mapping[str, Any]) -> AsyncIterator[_PageT]:
         params = drop_none(options)

@@ -56,7 +56,7 @@ _prepare_lock = threading.Lock()
 _formats: list[str] = []
 
 
-_MOST_PIXELS = 1 << 36  # of an image whose header is read; nothing is allocated for them
+_MOST_PIXELS = 700_000_000  # of an image whose metadata are read: the highest default limit of a local file
 _STRIP = 1 << 20  # pixels converted at once, so that conversion does not need a second copy of a large image
 
 
