@@ -100,9 +100,17 @@ def words(page: Page, url: str, text: str) -> None:
     page.locator(".dense img").first.wait_for()
 
 
+LOADED = """[...document.querySelectorAll("main img")].every((image) => {
+  const { top, bottom } = image.getBoundingClientRect();
+  return bottom < 0 || top > innerHeight || (image.complete && image.naturalWidth);
+})"""
+
+
 def shot(page: Page) -> Image.Image:
     """Take a screenshot after all requests have ended."""
     page.wait_for_load_state("networkidle")
+    page.add_style_tag(content=".file .path { display: none }")  # of a temporary folder
+    page.wait_for_function(LOADED)
     return Image.open(io.BytesIO(page.screenshot(animations="disabled"))).convert("RGB")
 
 
