@@ -100,17 +100,12 @@ def words(page: Page, url: str, text: str) -> None:
     page.locator(".dense img").first.wait_for()
 
 
-LOADED = """[...document.querySelectorAll("main img")].every((image) => {
-  const { top, bottom } = image.getBoundingClientRect();
-  return bottom < 0 || top > innerHeight || (image.complete && image.naturalWidth);
-})"""
-
-
 def shot(page: Page) -> Image.Image:
     """Take a screenshot after all requests have ended."""
     page.wait_for_load_state("networkidle")
-    page.add_style_tag(content=".file .path { display: none }")  # of a temporary folder
-    page.wait_for_function(LOADED)
+    # The path of a temporary folder.
+    page.evaluate("document.querySelectorAll('.file .path').forEach((one) => one.remove())")
+    page.wait_for_timeout(1500)  # pictures appear gradually
     return Image.open(io.BytesIO(page.screenshot(animations="disabled"))).convert("RGB")
 
 
