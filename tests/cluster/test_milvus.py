@@ -175,7 +175,7 @@ def test_new_vectors_are_copied_in_the_background(opened, eager):
 
 
 def test_every_acknowledged_image_is_found_while_others_write_and_copy(opened, eager):
-    """Two writers put and delete, one process copies all the time; a reader looks for what it was told."""
+    """Two writers put and delete, one process copies all the time; a reader looks for every acknowledged image."""
     name = f"milvus {next(_numbers)}"
     store = opened(name)
     put(store, LOCAL, {str(seed): seed for seed in range(20)})

@@ -15,7 +15,8 @@ from imagefinder.cli import output
 from imagefinder.cli.query_options import parse_filter
 from imagefinder.cli.session import CollectionOption, JsonOption, open_collection
 from imagefinder.core import filters
-from imagefinder.core.file_metadata import PLACES, PROPERTIES
+from imagefinder.core.csv_cells import cell
+from imagefinder.core.file_metadata import PLACES, PROPERTIES, nested_names
 from imagefinder.core.listing import GROUPS, SORTS, Group, GroupBy, Order, Selection, Sort
 
 if TYPE_CHECKING:
@@ -169,12 +170,6 @@ def _plain(record: ImageRecord, *, places: bool) -> dict[str, Any]:
     }
 
 
-def _cell(value: object) -> object:
-    """The value of a property in a table; a text that spreadsheets take for a formula gets an apostrophe."""
-    shown = "; ".join(value) if isinstance(value, list) else value
-    return f"'{shown}" if isinstance(shown, str) and shown.startswith(("=", "+", "-", "@", "\t")) else shown
-
-
 def _print_csv(records: Sequence[ImageRecord], *, places: bool) -> None:
     """Print one row for each image, with a column for each property of files; lists are joined by semicolons."""
     names = [name for name in PROPERTIES if places or name not in PLACES]
@@ -182,11 +177,9 @@ def _print_csv(records: Sequence[ImageRecord], *, places: bool) -> None:
     rows = csv.writer(table)
     for number, record in enumerate(records):
         plain = _plain(record, places=places)
-        found = plain.pop("file_metadata")
+        found = nested_names(plain.pop("file_metadata"))
         plain["metadata"] = json.dumps(plain["metadata"], ensure_ascii=False)
         if not number:
             rows.writerow([*plain, *names])
-        parts = [name.split(".") for name in names]
-        values = [found.get(namespace, {}).get(key, "") for namespace, key in parts]
-        rows.writerow([*plain.values(), *map(_cell, values)])
+        rows.writerow(map(cell, [*plain.values(), *(found.get(name, "") for name in names)]))
     output.text(table.getvalue())

@@ -72,7 +72,7 @@ _RULES = (
 
 def stack_of(image_id: str, uri: str) -> str:
     """The stack of an image, from its folder and name; the same for all images that may belong to it."""
-    location, page = split_page((local_path(uri) if uri.startswith("file:") else uri) or image_id)
+    location, page = split_page(_location(image_id, uri))
     folder, _, name = location.rpartition("/")
     stem, _, suffix = unicodedata.normalize("NFC", name).casefold().rpartition(".")
     stem = stem or suffix
@@ -91,7 +91,7 @@ def burst_of(image_id: str, uri: str, properties: Mapping[str, Any]) -> str:
         uri: URI of the image.
         properties: Properties by name, with ``burst``.
     """
-    folder = ((local_path(uri) if uri.startswith("file:") else uri) or image_id).rpartition("/")[0]
+    folder = _location(image_id, uri).rpartition("/")[0]
     if burst := properties.get("burst"):
         return _digest(folder, "id", str(burst))
     taken, camera = str(properties.get("exif.taken", "")), properties.get("exif.camera")
@@ -122,6 +122,16 @@ def merge_bursts(store: Store, bursts: Collection[str]) -> None:
 def count_stacked(store: Store) -> int:
     """Number of images that count as one with another image of their stack."""
     return store.count() - store.count(stacks=True)
+
+
+def _location(image_id: str, uri: str) -> str:
+    """Folder and name: the path of a file or of a member of an archive, otherwise the id.
+
+    Web addresses say nothing about versions: many images may come from one, such as the page of a product.
+    """
+    if uri.startswith("file:"):
+        return local_path(uri) or image_id
+    return uri if uri.startswith("archive:") else image_id
 
 
 def _digest(*parts: str) -> str:

@@ -9,13 +9,11 @@ from collections.abc import Sequence
 from typing import Literal
 
 from imagefinder.core.answers import Image, ImagePage
+from imagefinder.core.csv_cells import cell
 from imagefinder.core.file_metadata import PLACES, PROPERTIES, nested_names
 from imagefinder.core.serialization import to_json
 
 COLUMNS = ("id", "uri", "width", "height", "format", "size_bytes", "sha256", "added_at")
-
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""First characters of cells that spreadsheets take for formulas."""
 
 
 def written(images: Sequence[Image], kind: Literal["csv", "json"]) -> tuple[bytes, str]:
@@ -32,16 +30,7 @@ def written(images: Sequence[Image], kind: Literal["csv", "json"]) -> tuple[byte
     names = [name for name in PROPERTIES if name not in PLACES or any(name in one for one in found)]
     writer.writerow([*COLUMNS, *names, "metadata"])
     for image, properties in zip(images, found, strict=True):
-        cells = [getattr(image, name) for name in COLUMNS] + [_joined(properties.get(name, "")) for name in names]
-        writer.writerow(map(_safe, [*cells, json.dumps(image.metadata, ensure_ascii=False)]))
+        cells = [getattr(image, name) for name in COLUMNS] + [properties.get(name, "") for name in names]
+        writer.writerow(map(cell, [*cells, json.dumps(image.metadata, ensure_ascii=False)]))
     # Spreadsheets recognise UTF-8 by the byte-order mark.
     return text.getvalue().encode("utf-8-sig"), "text/csv; charset=utf-8"
-
-
-def _joined(value: object) -> object:
-    return "; ".join(value) if isinstance(value, list | tuple) else value
-
-
-def _safe(cell: object) -> object:
-    """A cell that no spreadsheet takes for a formula."""
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell

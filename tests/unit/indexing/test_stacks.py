@@ -50,6 +50,16 @@ def test_the_stack_follows_from_the_uri_if_there_is_one():
     assert stack_of("bad \\xff.jpg", "file:///a/%FF.jpg") == stack_of("bad", "file:///a/%FF.dng")
 
 
+def test_web_addresses_join_nothing():
+    for address in ("https://shop.example/product/7", "https://shop.example/a.jpg", "s3://shop/a.jpg"):
+        assert stack_of("1", address) != stack_of("2", address)
+        burst = {"exif.taken": "2024-07-01T12:30:05.120", "exif.camera": "R5"}
+        assert burst_of("a/1", address, burst) != burst_of("b/2", address, burst)
+    assert stack_of("a.jpg", "https://x.example/1") == stack_of("a.heic", "https://x.example/2")
+    member = "archive:/a.zip#photos/IMG_1"
+    assert stack_of("1", f"{member}.jpg") == stack_of("2", f"{member}.dng")
+
+
 def test_bursts_are_images_of_one_camera_within_a_second():
     def burst(taken="2024-07-01T12:30:05.120+02:00", camera="R5", folder="a", **more):
         properties = {"exif.taken": taken, "exif.camera": camera, **more}

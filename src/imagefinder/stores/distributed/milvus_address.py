@@ -9,10 +9,10 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import parse_qsl
 
 from imagefinder.core.errors import SettingsError
 from imagefinder.core.location import shown
+from imagefinder.stores.distributed.url_parameters import parameters, timeout
 
 _SECONDS = 10.0
 _URL = re.compile(
@@ -56,12 +56,7 @@ class MilvusAddress:
                 hint="write milvus://HOST:19530/DATABASE; user and password belong into the environment "
                 "(MILVUS_TOKEN) or a file (?token_file=FILE)",
             )
-        given = dict(parse_qsl(found["query"] or "", keep_blank_values=True))
-        if unknown := sorted(set(given) - _PARAMETERS):
-            raise SettingsError(
-                f"vectors: unknown parameter {unknown[0]!r} of {shown(location)}",
-                hint=f"the parameters are {', '.join(sorted(_PARAMETERS))}",
-            )
+        given = parameters("vectors", location, found["query"], _PARAMETERS)
         if given.get("tls", "false") not in ("true", "false"):
             raise SettingsError(f"vectors: the parameter tls of {shown(location)} must be true or false")
         certificate = Path(given["certificate"]) if given.get("certificate") else None
@@ -71,7 +66,7 @@ class MilvusAddress:
             given.get("tls") == "true" or certificate is not None,
             certificate,
             Path(given["token_file"]) if given.get("token_file") else None,
-            _seconds(given.get("timeout", ""), location),
+            timeout("vectors", location, given.get("timeout", ""), _SECONDS),
         )
 
     @property
@@ -92,15 +87,3 @@ class MilvusAddress:
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
             raise SettingsError(f"vectors: cannot read the file {self.token_file}: {reason}") from error
-
-
-def _seconds(text: str, location: str) -> float:
-    try:
-        seconds = float(text or _SECONDS)
-    except ValueError:
-        seconds = 0.0
-    if not 0.3 <= seconds <= 3600:
-        raise SettingsError(
-            f"vectors: the timeout of {shown(location)} must be 0.3 to 3600 seconds, not {text!r:.40}"
-        )
-    return seconds

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import unquote
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, PermissionDeniedError, UnauthenticatedError
@@ -27,6 +27,7 @@ from imagefinder.core.blobs import MOST_BLOB_BYTES, check_names
 from imagefinder.core.errors import ObjectsUnavailableError, SettingsError, StoreError
 from imagefinder.core.location import shown
 from imagefinder.stores.distributed.parallel import Parallel
+from imagefinder.stores.distributed.url_parameters import parameters, timeout
 
 _CONNECTIONS = 32
 _BYTES_IN_FLIGHT = 128 << 20
@@ -76,12 +77,7 @@ class BucketAddress:
                 hint="write s3://BUCKET/PREFIX?endpoint=https://HOST; access keys belong into the environment "
                 "(AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY) or a file (AWS_SHARED_CREDENTIALS_FILE)",
             )
-        given = dict(parse_qsl(found["query"] or "", keep_blank_values=True))
-        if unknown := sorted(set(given) - _PARAMETERS):
-            raise SettingsError(
-                f"objects: unknown parameter {unknown[0]!r} of {shown(location)}",
-                hint=f"the parameters are {', '.join(sorted(_PARAMETERS))}",
-            )
+        given = parameters("objects", location, found["query"], _PARAMETERS)
         endpoint = given.get("endpoint", "")
         if endpoint and not re.fullmatch(r"https?://[^/?#@\s]+/?", endpoint):
             raise SettingsError(
@@ -92,7 +88,7 @@ class BucketAddress:
             "/".join(filter(None, unquote(found["prefix"] or "").split("/"))),
             endpoint.rstrip("/"),
             given.get("region", ""),
-            _seconds(given.get("timeout", ""), location),
+            timeout("objects", location, given.get("timeout", ""), _SECONDS),
             Path(given["certificate"]) if given.get("certificate") else None,
         )
 
@@ -239,18 +235,6 @@ class _ByteLimit:
             with self._changed:
                 self._used -= size
                 self._changed.notify_all()
-
-
-def _seconds(text: str, location: str) -> float:
-    try:
-        seconds = float(text or _SECONDS)
-    except ValueError:
-        seconds = 0.0
-    if not 0.3 <= seconds <= 3600:
-        raise SettingsError(
-            f"objects: the timeout of {shown(location)} must be 0.3 to 3600 seconds, not {text!r:.40}"
-        )
-    return seconds
 
 
 def _store(address: BucketAddress) -> S3Store:
